@@ -1,0 +1,11 @@
+//! `cache-service`: an in-memory cache spoken to over plain HTTP/1.1; one pinned core, one shard, one listener each.
+
+pub mod blob;
+pub mod command;
+pub mod limits;
+pub mod metrics;
+pub mod parcel;
+pub mod protocol;
+pub mod routing;
+pub mod shard;
+pub mod time;

@@ -1,0 +1,83 @@
+//! Every fixed bound of the server in one place, with the relations that must hold between them.
+//!
+//! What an operator may change is in [`crate::config`]; what stands here is part of the design.
+
+/// Longest key, in characters of UTF-8.
+pub const KEY_CHARS_MAX: usize = 250;
+/// Longest key, in bytes: a character of UTF-8 takes at most four.
+pub const KEY_BYTES_MAX: usize = KEY_CHARS_MAX * 4;
+
+/// Longest request head, in bytes, request line and empty line included.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Most header fields of a request, and of a trailer section.
+pub const HEAD_FIELDS_MAX: usize = 64;
+/// Longest request ID that is taken from a client, in characters.
+pub const REQUEST_ID_CHARS_MAX: usize = 128;
+/// Longest chunk-size line of a chunked body, in bytes, extensions included.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+
+/// How much a JSON body may exceed the largest value by its envelope, in bytes.
+pub const JSON_ENVELOPE_BYTES_MAX: u64 = 4 * 1024;
+/// Deepest nesting of arrays and objects in a JSON value.
+pub const JSON_DEPTH_MAX: usize = 512;
+/// Longest media type that is kept with a `bytes` value, in bytes.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
+/// Most keys or items of one batch.
+pub const BATCH_ITEMS_MAX: usize = 100;
+/// A batch's body may always be this large, however small `MAX_ITEM_BYTES` is.
+pub const BATCH_BODY_BYTES_MIN: u64 = 1024 * 1024;
+/// Largest body that is read and dropped on a route that takes none, or after a refusal, before the connection is
+/// closed instead.
+pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
+
+/// Values up to this many bytes travel inside a request or an answer; longer ones are kept in chunks and streamed.
+pub const INLINE_VALUE_BYTES_MAX: usize = 16 * 1024;
+/// Size of one chunk of a long value.
+pub const BLOB_CHUNK_BYTES: usize = 64 * 1024;
+/// How many chunks of dead long values a shard gives back to the allocator in one slice of work.
+pub const BLOB_CHUNKS_FREED_PER_SLICE: usize = 8;
+
+/// The buffer that a core reads sockets into; shared by its connections.
+pub const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Requests of one connection that may wait for their answers; further ones stay unread.
+pub const PIPELINE_DEPTH_MAX: usize = 64;
+/// A connection with more unsent output than this is not read from.
+pub const OUTPUT_HIGH_WATER_BYTES: usize = 256 * 1024;
+/// A buffer that grew beyond this is given back when it becomes empty.
+pub const BUFFER_KEEP_BYTES: usize = 16 * 1024;
+
+/// Envelopes that one core takes from its lanes before it looks at its sockets again.
+pub const LANE_BURST_MAX: usize = 256;
+/// Pulls of long values and questions of the admin endpoints that wait at one core.
+pub const CONTROL_LANE_MAX: usize = 1024;
+/// Parcels that one core keeps for reuse.
+pub const SPARE_PARCELS_MAX: usize = 256;
+
+/// Most shards of one process.
+pub const SHARDS_MAX: u16 = 256;
+
+/// Entries freed in one slice of expiry or eviction work outside of a request.
+pub const FREED_PER_SLICE_MAX: usize = 512;
+/// How often a core looks after its connections and its expired entries, in milliseconds.
+pub const TICK_MS: u64 = 100;
+/// How often the supervisor pings every core, in milliseconds.
+pub const PING_MS: u64 = 15;
+/// A core that has not answered for so many pings in a row is hung (about ten seconds). Counted in the supervisor's
+/// own pings and not in wall time, so that a process that was stopped as a whole does not look hung when it goes on.
+pub const HUNG_AFTER_PINGS: u64 = 666;
+/// How long a closing connection is read from, so that the peer can still see the answer, in milliseconds.
+pub const LINGER_MS: u64 = 2_000;
+/// Pause after an accept that failed for want of file descriptors or memory, in milliseconds.
+pub const ACCEPT_RETRY_MS: u64 = 10;
+/// What `Retry-After` says to a refused client, in seconds.
+pub const RETRY_AFTER_SECS: u32 = 1;
+
+const _: () = assert!(INLINE_VALUE_BYTES_MAX <= BLOB_CHUNK_BYTES, "a short value fits into one chunk");
+const _: () = assert!(READ_BUFFER_BYTES >= HEAD_BYTES_MAX, "one read can hold the longest head");
+const _: () = assert!(KEY_BYTES_MAX * 3 < HEAD_BYTES_MAX, "the longest key, percent-encoded, fits into a head");
+const _: () = assert!(
+    DISCARD_BYTES_MAX >= JSON_ENVELOPE_BYTES_MAX,
+    "what is small enough to be read is small enough to be dropped"
+);
+const _: () = assert!(LANE_BURST_MAX <= SPARE_PARCELS_MAX, "a burst of answers can be kept for reuse");
+const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize && INLINE_VALUE_BYTES_MAX <= u32::MAX as usize);

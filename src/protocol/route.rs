@@ -1,0 +1,104 @@
+//! Which resource a request names, and what may be done with it.
+
+/// A request method. Those without a name here are all alike to us: no route allows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+    /// `PUT`
+    Put,
+    /// `POST`
+    Post,
+    /// `DELETE`
+    Delete,
+    /// Any other.
+    Other,
+}
+
+impl Method {
+    /// All methods, in the order of their numbers.
+    pub const ALL: [Self; 6] = [Self::Get, Self::Head, Self::Put, Self::Post, Self::Delete, Self::Other];
+
+    /// The method that a request line spells `name`; methods are case-sensitive.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        Self::ALL.into_iter().find(|method| method.name() == name).unwrap_or(Self::Other)
+    }
+
+    /// The name on the wire and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+            Self::Other => "OTHER",
+        }
+    }
+}
+
+/// A resource of the server, by its template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// One key.
+    Kv,
+    /// Read many keys.
+    BatchGet,
+    /// Write many keys.
+    BatchSet,
+    /// Delete many keys.
+    BatchDelete,
+    /// Add to a counter.
+    Incr,
+    /// Liveness.
+    Healthz,
+    /// Readiness.
+    Readyz,
+    /// Prometheus.
+    Metrics,
+    /// The API's description.
+    OpenApi,
+    /// The page to read and try the API.
+    Docs,
+    /// No such path.
+    Unknown,
+}
+
+impl Route {
+    /// All routes, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::Kv,
+        Self::BatchGet,
+        Self::BatchSet,
+        Self::BatchDelete,
+        Self::Incr,
+        Self::Healthz,
+        Self::Readyz,
+        Self::Metrics,
+        Self::OpenApi,
+        Self::Docs,
+        Self::Unknown,
+    ];
+
+    /// The template, as metrics label it.
+    #[must_use]
+    pub const fn template(self) -> &'static str {
+        match self {
+            Self::Kv => "/v1/kv/:key",
+            Self::BatchGet => "/v1/kv/batch/get",
+            Self::BatchSet => "/v1/kv/batch/set",
+            Self::BatchDelete => "/v1/kv/batch/delete",
+            Self::Incr => "/v1/kv/incr",
+            Self::Healthz => "/healthz",
+            Self::Readyz => "/readyz",
+            Self::Metrics => "/metrics",
+            Self::OpenApi => "/openapi.json",
+            Self::Docs => "/docs",
+            Self::Unknown => "unknown",
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What a shard counts.
+
+/// The numbers of one shard since the start of the process. Plain integers: they belong to one core.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShardStats {
+    /// Reads that found an entry.
+    pub hits: u64,
+    /// Reads that found none.
+    pub misses: u64,
+    /// Successful writes, counters included.
+    pub sets: u64,
+    /// Entries deleted by request.
+    pub deletes: u64,
+    /// Entries removed to stay within the budget.
+    pub evictions: u64,
+    /// Entries removed because their time had come.
+    pub expirations: u64,
+    /// Entries now.
+    pub entries: u64,
+    /// Bytes accounted for now.
+    pub memory_bytes: u64,
+    /// Conditions that did not hold, on a Put.
+    pub put_conflicts: u64,
+    /// Conditions that did not hold, on a Delete.
+    pub delete_conflicts: u64,
+    /// Payload bytes read, by [`crate::command::ValueKind::ALL`].
+    pub bytes_read: [u64; 5],
+    /// Payload bytes written, by [`crate::command::ValueKind::ALL`].
+    pub bytes_written: [u64; 5],
+}

@@ -1,18 +1,20 @@
 //! What travels between cores: questions on the way out, the same parcel with the answers on the way back.
 
-use crate::command::{Command, LeaseId, Outcome, Span};
+use crate::command::{Command, LeaseId, Outcome, Payload, Put, Span, Value, Verb};
+use crate::limits::BUFFER_KEEP_BYTES;
 use crate::metrics::CoreMetrics;
 use crate::routing::ShardId;
 use crate::time::Mono;
 
 /// Names a parcel at the core that sent it; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ParcelId(pub u64);
 
 /// What a parcel asks for, and then holds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Work {
-    /// Apply commands to the shard; the outcomes come back in the same order.
+    /// Apply the commands to the shard; the outcomes come back in the same order.
+    #[default]
     Commands,
     /// Copy the bytes of a leased value from `offset` up to the end of its chunk into the answer.
     Pull {
@@ -35,15 +37,248 @@ pub struct Parcel {
     pub id: ParcelId,
     /// The core that sent it and waits for it to come back.
     pub from: ShardId,
+    /// The core that it is for.
+    pub to: ShardId,
     /// The owner refuses commands that it sees after this moment. Only the owner decides, so the sender never calls
     /// a write failed that then takes place.
     pub deadline: Mono,
     /// What is asked.
     pub work: Work,
-    /// The commands of [`Work::Commands`], their bytes in `request`.
     commands: Vec<Command<Span>>,
     request: Vec<u8>,
-    /// One for each command once the owner has seen it, their bytes in `answer`.
     outcomes: Vec<Outcome<Span>>,
     answer: Vec<u8>,
+}
+
+impl Parcel {
+    /// An empty parcel of the core `from`.
+    #[must_use]
+    pub const fn new(from: ShardId) -> Self {
+        Self {
+            id: ParcelId(0),
+            from,
+            to: from,
+            deadline: Mono::from_nanos(0),
+            work: Work::Commands,
+            commands: Vec::new(),
+            request: Vec::new(),
+            outcomes: Vec::new(),
+            answer: Vec::new(),
+        }
+    }
+
+    /// Empties the parcel for its next journey. Its buffers are kept unless they grew large.
+    pub fn clear(&mut self) {
+        self.work = Work::Commands;
+        self.commands.clear();
+        self.outcomes.clear();
+        for buffer in [&mut self.request, &mut self.answer] {
+            buffer.clear();
+            buffer.shrink_to(BUFFER_KEEP_BYTES);
+        }
+    }
+
+    /// Adds a command; its borrowed bytes are copied into the parcel.
+    pub fn push(&mut self, command: Command<&[u8]>) {
+        let bytes = &mut self.request;
+        let key = stow(bytes, command.key);
+        let verb = match command.verb {
+            Verb::Get { unless, with_value } => Verb::Get { unless, with_value },
+            Verb::Delete { conditions } => Verb::Delete { conditions },
+            Verb::Incr { delta, ttl } => Verb::Incr { delta, ttl },
+            Verb::Put(put) => Verb::Put(Put {
+                kind: put.kind,
+                payload: match put.payload {
+                    Payload::Inline(value) => Payload::Inline(stow(bytes, value)),
+                    Payload::Blob(blob) => Payload::Blob(blob),
+                },
+                raw_len: put.raw_len,
+                media: stow(bytes, put.media),
+                ttl: put.ttl,
+                conditions: put.conditions,
+            }),
+        };
+        self.commands.push(Command { key, hash: command.hash, verb });
+    }
+
+    /// How many commands it carries.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Whether it carries no command.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// The key of the command at `place`.
+    #[must_use]
+    pub fn key(&self, place: usize) -> &[u8] {
+        at(&self.request, self.commands[place].key)
+    }
+
+    /// Carries out the commands, in order, by `apply`, and keeps the outcomes. Payloads in chunks move out.
+    pub fn apply(&mut self, mut apply: impl FnMut(Command<&[u8]>, &mut OutcomeSink<'_>)) {
+        assert!(self.outcomes.is_empty(), "a parcel is carried out once");
+        let Self { commands, request, outcomes, answer, .. } = self;
+        for command in commands {
+            let before = outcomes.len();
+            apply(borrowed(command, request), &mut OutcomeSink { outcomes, answer });
+            assert!(outcomes.len() == before + 1, "every command has one outcome");
+        }
+    }
+
+    /// The outcome of the command at `place`, once the parcel is back.
+    #[must_use]
+    pub fn outcome(&self, place: usize) -> Outcome<&[u8]> {
+        let bytes = &self.answer;
+        match &self.outcomes[place] {
+            Outcome::Found { meta, media, value } => Outcome::Found {
+                meta: *meta,
+                media: at(bytes, *media),
+                value: match value {
+                    Value::Omitted => Value::Omitted,
+                    Value::Inline(span) => Value::Inline(at(bytes, *span)),
+                    Value::Leased(lease) => Value::Leased(*lease),
+                },
+            },
+            Outcome::NotModified { version } => Outcome::NotModified { version: *version },
+            Outcome::Written { created, version, expires_at } => {
+                Outcome::Written { created: *created, version: *version, expires_at: *expires_at }
+            }
+            Outcome::Deleted => Outcome::Deleted,
+            Outcome::Missing => Outcome::Missing,
+            Outcome::Conflict { actual } => Outcome::Conflict { actual: *actual },
+            Outcome::Counted { value, version } => Outcome::Counted { value: value.clone(), version: *version },
+            Outcome::Refused(refusal) => Outcome::Refused(*refusal),
+        }
+    }
+
+    /// The leases among the outcomes, which somebody must release.
+    pub fn leases(&self) -> impl Iterator<Item = LeaseId> {
+        self.outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Found { value: Value::Leased(lease), .. } => Some(*lease),
+            _ => None,
+        })
+    }
+
+    /// The bytes of a [`Work::Pull`], once the parcel is back.
+    #[must_use]
+    pub fn pulled(&self) -> &[u8] {
+        &self.answer
+    }
+
+    /// Puts the bytes of a [`Work::Pull`] into the answer.
+    pub fn put_pulled(&mut self, bytes: &[u8]) {
+        self.answer.extend_from_slice(bytes);
+    }
+}
+
+/// Where the owner leaves the outcome of a command that came in a parcel.
+#[derive(Debug)]
+pub struct OutcomeSink<'p> {
+    outcomes: &'p mut Vec<Outcome<Span>>,
+    answer: &'p mut Vec<u8>,
+}
+
+impl OutcomeSink<'_> {
+    /// Copies `outcome` into the parcel.
+    pub fn put(&mut self, outcome: Outcome<&[u8]>) {
+        let bytes = &mut *self.answer;
+        let outcome = match outcome {
+            Outcome::Found { meta, media, value } => Outcome::Found {
+                meta,
+                media: stow(bytes, media),
+                value: match value {
+                    Value::Omitted => Value::Omitted,
+                    Value::Inline(value) => Value::Inline(stow(bytes, value)),
+                    Value::Leased(lease) => Value::Leased(lease),
+                },
+            },
+            Outcome::NotModified { version } => Outcome::NotModified { version },
+            Outcome::Written { created, version, expires_at } => Outcome::Written { created, version, expires_at },
+            Outcome::Deleted => Outcome::Deleted,
+            Outcome::Missing => Outcome::Missing,
+            Outcome::Conflict { actual } => Outcome::Conflict { actual },
+            Outcome::Counted { value, version } => Outcome::Counted { value, version },
+            Outcome::Refused(refusal) => Outcome::Refused(refusal),
+        };
+        self.outcomes.push(outcome);
+    }
+}
+
+fn stow(buffer: &mut Vec<u8>, bytes: &[u8]) -> Span {
+    let start = buffer.len();
+    buffer.extend_from_slice(bytes);
+    let place = |at: usize| u32::try_from(at).expect("a parcel holds short values only: far less than 4 GiB");
+    Span { start: place(start), end: place(buffer.len()) }
+}
+
+fn at(buffer: &[u8], span: Span) -> &[u8] {
+    &buffer[span.start as usize..span.end as usize]
+}
+
+fn borrowed<'p>(command: &mut Command<Span>, bytes: &'p [u8]) -> Command<&'p [u8]> {
+    let verb = match &mut command.verb {
+        Verb::Get { unless, with_value } => Verb::Get { unless: unless.take(), with_value: *with_value },
+        Verb::Delete { conditions } => Verb::Delete { conditions: std::mem::take(conditions) },
+        Verb::Incr { delta, ttl } => Verb::Incr { delta: *delta, ttl: *ttl },
+        Verb::Put(put) => Verb::Put(Put {
+            kind: put.kind,
+            payload: match &mut put.payload {
+                Payload::Inline(span) => Payload::Inline(at(bytes, *span)),
+                Payload::Blob(blob) => Payload::Blob(std::mem::take(blob)),
+            },
+            raw_len: put.raw_len,
+            media: at(bytes, put.media),
+            ttl: put.ttl,
+            conditions: std::mem::take(&mut put.conditions),
+        }),
+    };
+    Command { key: at(bytes, command.key), hash: command.hash, verb }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Conditions, ValueKind, Version};
+    use crate::routing::KeyHash;
+    use crate::time::Ttl;
+
+    #[test]
+    fn commands_and_outcomes_keep_their_bytes_and_their_order() {
+        let mut parcel = Parcel::new(ShardId(3));
+        for round in 0..3_u64 {
+            for (key, value) in [(&b"a"[..], &b"\"one\""[..]), (b"bb", b"2")] {
+                parcel.push(Command {
+                    key,
+                    hash: KeyHash(round),
+                    verb: Verb::Put(Put {
+                        kind: ValueKind::String,
+                        payload: Payload::Inline(value),
+                        raw_len: 3,
+                        media: b"",
+                        ttl: Ttl::NONE,
+                        conditions: Conditions::default(),
+                    }),
+                });
+            }
+            let mut seen = Vec::new();
+            parcel.apply(|command, sink| {
+                let Verb::Put(Put { payload: Payload::Inline(value), .. }) = command.verb else { panic!("a put") };
+                seen.push((command.key.to_vec(), value.to_vec()));
+                sink.put(Outcome::Written { created: true, version: Version(seen.len() as u64), expires_at: None });
+            });
+            assert_eq!(seen, [(b"a".to_vec(), b"\"one\"".to_vec()), (b"bb".to_vec(), b"2".to_vec())]);
+            assert_eq!(parcel.key(1), b"bb");
+            assert_eq!(
+                parcel.outcome(1),
+                Outcome::Written { created: true, version: Version(2), expires_at: None }
+            );
+            parcel.clear();
+            assert!(parcel.is_empty());
+        }
+    }
 }

@@ -1,0 +1,251 @@
+//! One core's brain: its connections, its shard, and what it has asked of other cores.
+//!
+//! Synchronous and deterministic. Bytes, parcels and the time come in as arguments; bytes and parcels go out. Any
+//! number of engines can therefore be run in one thread under a seeded scheduler, with a clock of its own.
+
+pub mod parts;
+
+use crate::limits::FREED_PER_SLICE_MAX;
+use crate::metrics::BackpressureReason;
+use crate::parcel::{Parcel, Work};
+use crate::session::{ConnId, Context, Flow, Session};
+use crate::time::Now;
+use crate::{forward::Waiter, protocol::answer};
+use parts::{Host, Notice, Parts};
+use slab::Slab;
+
+/// Connections looked after in one slice of [`Engine::tick`].
+const SESSIONS_PER_SLICE: usize = FREED_PER_SLICE_MAX;
+
+/// The brain of one core. It lives on that core's thread for as long as the process.
+#[derive(Debug)]
+pub struct Engine {
+    parts: Parts,
+    sessions: Slab<Session>,
+    generation: u32,
+    dirty: Vec<ConnId>,
+    /// Where [`Engine::tick`] goes on looking after connections.
+    swept_to: usize,
+}
+
+impl Engine {
+    /// An engine without connections.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, sessions: Slab::new(), generation: 0, dirty: Vec::new(), swept_to: 0 }
+    }
+
+    /// Takes a new connection.
+    ///
+    /// # Errors
+    /// The whole answer to send before the connection is closed, if there are too many already.
+    pub fn open(&mut self, now: Now) -> Result<ConnId, Vec<u8>> {
+        if self.sessions.len() >= self.parts.settings.connections_max {
+            self.parts.metrics.backpressure(BackpressureReason::MaxConnections);
+            return Err(self.refusal(now));
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.sessions.vacant_entry();
+        let place = u32::try_from(entry.key()).expect("connections are bounded by file descriptors");
+        let conn = ConnId::new(place, self.generation);
+        entry.insert(Session::new(conn, now));
+        self.parts.metrics.connections += 1;
+        self.parts.metrics.connections_accepted += 1;
+        Ok(conn)
+    }
+
+    fn refusal(&mut self, now: Now) -> Vec<u8> {
+        let date = self.parts.date(now);
+        let id = self.parts.request_ids.fresh();
+        let head =
+            answer::AnswerHead { request_id: id.as_bytes(), date: &date, http11: true, keep_alive: false, head_only: false };
+        let mut bytes = Vec::new();
+        answer::unavailable(&mut bytes, &head, "this server has as many connections as MAX_CONNECTIONS allows");
+        bytes
+    }
+
+    /// Takes bytes that a connection has sent.
+    pub fn receive(&mut self, now: Now, host: &mut impl Host, conn: ConnId, bytes: &[u8]) {
+        self.with(now, host, conn, |session, cx| session.receive(cx, bytes));
+    }
+
+    /// Hears that a connection will send no more; it still gets the answers that it waits for.
+    pub fn peer_closed(&mut self, now: Now, host: &mut impl Host, conn: ConnId) {
+        self.with(now, host, conn, Session::peer_closed);
+    }
+
+    /// What waits to be sent on a connection, or as much of it as is in memory. Empty for a connection that is gone.
+    #[must_use]
+    pub fn output(&self, conn: ConnId) -> &[u8] {
+        self.session(conn).map_or(&[], Session::output)
+    }
+
+    /// Hears that the first `len` bytes of [`Engine::output`] have been sent.
+    pub fn sent(&mut self, now: Now, host: &mut impl Host, conn: ConnId, len: usize) {
+        self.with(now, host, conn, |session, cx| session.sent(cx, len));
+    }
+
+    /// What is to be done with a connection's socket next.
+    #[must_use]
+    pub fn flow(&mut self, conn: ConnId) -> Flow {
+        let session = self.sessions.get_mut(conn.index()).filter(|session| session.id() == conn);
+        session.map_or(Flow::Closed, Session::flow)
+    }
+
+    /// Whether a connection has work for its task: more output than the socket took, input to go on reading, or an end
+    /// to be made.
+    #[must_use]
+    pub fn needs_its_task(&self, conn: ConnId) -> bool {
+        self.session(conn).is_some_and(|session| !session.output().is_empty() || session.has_changed_flow())
+    }
+
+    /// Forgets a connection. What it has asked of other cores is still carried out; the answers are dropped.
+    pub fn close(&mut self, now: Now, host: &mut impl Host, conn: ConnId) {
+        if self.session(conn).is_none() {
+            return;
+        }
+        let session = self.sessions.remove(conn.index());
+        self.parts.metrics.connections -= 1;
+        session.close(&mut Context { now, parts: &mut self.parts, host });
+    }
+
+    /// Carries out a parcel of another core and sends it back.
+    pub fn carry_out(&mut self, now: Now, host: &mut impl Host, mut parcel: Box<Parcel>) {
+        assert!(parcel.to == self.parts.me, "a parcel goes to the core whose name is on it");
+        self.parts.carry_out(now, &mut parcel);
+        host.reply(parcel);
+    }
+
+    /// Takes back a parcel of this core's that another one has carried out.
+    pub fn come_back(&mut self, now: Now, host: &mut impl Host, parcel: Box<Parcel>) {
+        match self.parts.forward.leave(&parcel) {
+            Waiter::Slot { conn, slot } if self.session(conn).is_some() => {
+                self.dirty.push(conn);
+                self.with(now, host, conn, |session, cx| session.answered(cx, slot, parcel));
+            }
+            Waiter::Stream(conn) if self.session(conn).is_some() => {
+                self.dirty.push(conn);
+                self.with(now, host, conn, |session, cx| session.pulled(cx, parcel));
+            }
+            Waiter::Slot { .. } => {
+                self.parts.metrics.late_replies += 1;
+                self.parts.discard(now, host, parcel);
+            }
+            Waiter::Stream(_) | Waiter::Nobody => self.parts.forward.recycle(parcel),
+        }
+    }
+
+    /// Does what is due by time, in one bounded slice: expiry, time-outs, releases that found a full lane. Call it each
+    /// [`crate::limits::TICK_MS`], and again at once as long as it returns true.
+    pub fn tick(&mut self, now: Now, host: &mut impl Host) -> bool {
+        self.parts.retry_releases(now, host);
+        let sweeping = self.sweep(now, host);
+        self.parts.shard.tick(now) || sweeping
+    }
+
+    /// Looks after a slice of the connections; true if there are more.
+    fn sweep(&mut self, now: Now, host: &mut impl Host) -> bool {
+        let end = (self.swept_to + SESSIONS_PER_SLICE).min(self.sessions.capacity());
+        for place in self.swept_to..end {
+            if let Some(session) = self.sessions.get_mut(place)
+                && session.look_at_the_clock(&mut Context { now, parts: &mut self.parts, host })
+            {
+                self.dirty.push(session.id());
+            }
+        }
+        let more = end < self.sessions.capacity();
+        self.swept_to = if more { end } else { 0 };
+        more
+    }
+
+    /// A connection whose output or state was changed by something else than its own task.
+    pub fn next_dirty(&mut self) -> Option<ConnId> {
+        self.dirty.pop()
+    }
+
+    /// Enters the durations of all requests answered since the last call. `now` is read after the answers were sent.
+    pub fn settle(&mut self, now: Now, host: &mut impl Host) {
+        let logs = host.logs_requests();
+        for it in self.parts.answered.drain(..) {
+            self.parts.metrics.record_request(it.method, it.route, it.status, now.mono().nanos_since(it.started));
+            if logs {
+                host.notice(Notice::Answered { conn: it.conn, method: it.method, route: it.route, status: it.status });
+            }
+        }
+    }
+
+    /// Notes how many operations wait at this core's lanes, for the scrape.
+    pub const fn set_queue_depth(&mut self, waiting: usize) {
+        self.parts.metrics.queue_depth = waiting as u64;
+    }
+
+    /// From now on every answer is the last one on its connection, and the server is not ready.
+    pub const fn start_draining(&mut self) {
+        self.parts.draining = true;
+    }
+
+    /// Whether [`Engine::start_draining`] was called.
+    #[must_use]
+    pub const fn is_draining(&self) -> bool {
+        self.parts.draining
+    }
+
+    /// Whether no request is in progress: none half received, none unanswered, no answer unsent, nothing under way.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.parts.forward.is_empty() && self.sessions.iter().all(|(_, session)| session.is_idle())
+    }
+
+    /// The brain's parts, for tests and for the numbers.
+    #[must_use]
+    pub const fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    fn session(&self, conn: ConnId) -> Option<&Session> {
+        self.sessions.get(conn.index()).filter(|session| session.id() == conn)
+    }
+
+    fn with<H: Host>(
+        &mut self,
+        now: Now,
+        host: &mut H,
+        conn: ConnId,
+        act: impl FnOnce(&mut Session, &mut Context<'_, H>),
+    ) {
+        if let Some(session) = self.sessions.get_mut(conn.index()).filter(|session| session.id() == conn) {
+            act(session, &mut Context { now, parts: &mut self.parts, host });
+        }
+    }
+}
+
+impl Parts {
+    /// Carries out the work of a parcel on this core, whoever sent it.
+    pub(crate) fn carry_out(&mut self, now: Now, parcel: &mut Parcel) {
+        match &mut parcel.work {
+            Work::Commands => self.apply(now, parcel),
+            Work::Pull { lease, offset } => {
+                let bytes = self.shard.lease_slice(*lease, *offset);
+                parcel.put_pulled(bytes);
+            }
+            Work::Release(lease) => self.shard.release(*lease),
+            Work::Snapshot(numbers) => *numbers = Some(self.snapshot()),
+        }
+    }
+
+    fn apply(&mut self, now: Now, parcel: &mut Parcel) {
+        let too_late = now.mono() > parcel.deadline;
+        if too_late {
+            self.metrics.backpressure(BackpressureReason::Deadline);
+        }
+        let (me, router, shard) = (self.me, &self.router, &mut self.shard);
+        parcel.apply(|command, sink| {
+            assert!(router.owner(command.hash) == me, "a command goes to the core that owns its key");
+            if too_late {
+                sink.refuse(crate::command::Refusal::TooLate);
+            } else {
+                sink.put(shard.apply(now, command));
+            }
+        });
+    }
+}

@@ -1,0 +1,208 @@
+//! What the connections of one core have in common: its shard, its parcels under way, its counters, its rules.
+
+use crate::forward::{Forward, Waiter};
+use crate::metrics::{BackpressureReason, CoreMetrics, ProcessStats};
+use crate::parcel::{Parcel, Work};
+use crate::protocol::auth::{AuthFailure, Tokens};
+use crate::protocol::route::{Method, Route};
+use crate::routing::{Router, ShardId};
+use crate::session::ConnId;
+use crate::session::request_id::RequestIds;
+use crate::shard::Shard;
+use crate::time::{Mono, Now};
+use std::io::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The rules of one core, from the configuration; what is a limit of the whole process there is this core's share here.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who may write, and read if `read_requires_auth`.
+    pub tokens: Tokens,
+    /// Whether reads need a token as well.
+    pub read_requires_auth: bool,
+    /// Longest value, in bytes.
+    pub max_item_bytes: u64,
+    /// Longest time in a lane, and longest silence within a body, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// Longest silence between requests, and of a peer that does not read its answers, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// Longest time for a request head to arrive, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// Requests in progress at this core.
+    pub inflight_max: usize,
+    /// Connections open at this core.
+    pub connections_max: usize,
+    /// The facts of the whole process that a scrape shows.
+    pub process: ProcessFacts,
+}
+
+/// Limits of the whole process, for the scrape.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProcessFacts {
+    /// `MEMORY_BUDGET_BYTES`; `None`: unlimited.
+    pub memory_budget_bytes: Option<u64>,
+    /// `MAX_INFLIGHT`.
+    pub max_inflight: u64,
+}
+
+/// Something that the log should hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A request was refused for its token.
+    AuthFailed {
+        /// Whose.
+        conn: ConnId,
+        /// Why.
+        reason: AuthFailure,
+        /// On what.
+        route: Route,
+    },
+    /// A request was answered.
+    Answered {
+        /// Whose.
+        conn: ConnId,
+        /// What was asked.
+        method: Method,
+        /// Of what.
+        route: Route,
+        /// How it ended.
+        status: u16,
+    },
+}
+
+/// What a core needs of the world around it. The runtime gives lanes, clocks and logs; a simulation gives others.
+pub trait Host {
+    /// Puts a parcel on the lane to `parcel.to`, or gives it back if that lane is full. Never waits.
+    ///
+    /// # Errors
+    /// The parcel itself, if the lane is full.
+    fn send(&mut self, parcel: Box<Parcel>) -> Result<(), Box<Parcel>>;
+
+    /// Sends a parcel that was carried out back to `parcel.from`. The reply lane has room for every parcel that its
+    /// core has under way, so this cannot fail.
+    fn reply(&mut self, parcel: Box<Parcel>);
+
+    /// What the operating system says of this process.
+    fn process_stats(&mut self) -> ProcessStats;
+
+    /// Tells the log. Called rarely, except for [`Notice::Answered`], which is told only if [`Host::logs_requests`].
+    fn notice(&mut self, notice: Notice);
+
+    /// Whether every request goes to the log.
+    fn logs_requests(&self) -> bool {
+        false
+    }
+}
+
+/// A request that has been answered in this wake-up; its duration is entered when the answer has been handed over.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// Whose.
+    pub conn: ConnId,
+    /// Its method.
+    pub method: Method,
+    /// Its route.
+    pub route: Route,
+    /// Its status.
+    pub status: u16,
+    /// When its head was complete.
+    pub started: Mono,
+}
+
+/// Everything of one core but its connections.
+#[derive(Debug)]
+pub struct Parts {
+    /// This core.
+    pub me: ShardId,
+    /// Whose key is it.
+    pub router: Router,
+    /// This core's shard.
+    pub shard: Shard,
+    /// Parcels under way.
+    pub forward: Forward,
+    /// What is counted; its `shard` part is filled in by [`Parts::snapshot`].
+    pub metrics: CoreMetrics,
+    /// The rules.
+    pub settings: Settings,
+    /// Makes request IDs.
+    pub request_ids: RequestIds,
+    /// Answered in this wake-up.
+    pub answered: Vec<Answered>,
+    /// No new connections, and every answer is the last one on its connection.
+    pub draining: bool,
+    date: [u8; 29],
+    date_secs: u64,
+}
+
+impl Parts {
+    /// The parts of the core `me`.
+    #[must_use]
+    pub fn new(me: ShardId, router: Router, shard: Shard, settings: Settings, ids: RequestIds, parcels_max: usize) -> Self {
+        Self {
+            me,
+            router,
+            shard,
+            forward: Forward::new(me, parcels_max),
+            metrics: CoreMetrics::default(),
+            settings,
+            request_ids: ids,
+            answered: Vec::with_capacity(256),
+            draining: false,
+            date: *b"Thu, 01 Jan 1970 00:00:00 GMT",
+            date_secs: 0,
+        }
+    }
+
+    /// The `Date` of this second. Written once a second.
+    pub fn date(&mut self, now: Now) -> [u8; 29] {
+        let secs = now.unix().0 / 1_000;
+        if secs != self.date_secs {
+            self.date_secs = secs;
+            let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(secs));
+            let written = write!(&mut self.date[..], "{date}");
+            assert!(written.is_ok(), "an IMF-fixdate has 29 characters until the year 9999");
+        }
+        self.date
+    }
+
+    /// The numbers of this core as they are now.
+    #[must_use]
+    pub fn snapshot(&self) -> Box<CoreMetrics> {
+        let mut metrics = Box::new(self.metrics.clone());
+        metrics.shard = self.shard.stats().clone();
+        metrics
+    }
+
+    /// Puts `parcel` on its way to `to` for `waiter`.
+    ///
+    /// # Errors
+    /// What was full; the parcel comes back, so that what it carries is not lost.
+    pub fn send(
+        &mut self,
+        host: &mut impl Host,
+        now: Now,
+        mut parcel: Box<Parcel>,
+        to: ShardId,
+        waiter: Waiter,
+    ) -> Result<(), (Box<Parcel>, BackpressureReason)> {
+        assert!(to != self.me, "a core does not write letters to itself");
+        if !self.forward.has_room_for(1) {
+            return Err((parcel, BackpressureReason::MaxInflight));
+        }
+        parcel.deadline = now.mono().plus_millis(self.settings.request_timeout_ms);
+        let is_commands = matches!(parcel.work, Work::Commands);
+        self.forward.enter(&mut parcel, to, waiter);
+        match host.send(parcel) {
+            Ok(()) => {
+                self.metrics.forwarded += u64::from(is_commands);
+                Ok(())
+            }
+            Err(parcel) => {
+                self.forward.leave(&parcel);
+                let reason =
+                    if is_commands { BackpressureReason::LaneFull } else { BackpressureReason::ControlLaneFull };
+                Err((parcel, reason))
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The lanes between cores: the only thing that cores share, besides a word each for the supervisor.
+//!
+//! Every core has three bounded inboxes. Requests may find theirs full, and are refused then. Questions about the
+//! core itself, and the pulls of long values, have one of their own, so that a flood of requests does not make a live
+//! server look dead. Replies never find theirs full: it has room for everything that the core has under way.
+
+use crate::limits::CONTROL_LANE_MAX;
+use crate::parcel::{Parcel, Work};
+use crate::routing::ShardId;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+
+/// Wakes a core that sleeps, once for a burst of parcels. Rung by every core, awaited by one task of its own.
+#[derive(Debug, Default)]
+pub struct Bell {
+    armed: AtomicBool,
+    sleeper: OnceLock<Waker>,
+}
+
+impl Bell {
+    /// Says that the core is about to sleep. It must look into its inboxes once more after this.
+    ///
+    /// The waker of the first call is kept for good: it always is the same task that waits here, and glommio counts
+    /// a task's wakers in 16 bits.
+    pub fn arm(&self, waker: &Waker) {
+        self.sleeper.get_or_init(|| waker.clone());
+        self.armed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Says that the core is awake.
+    pub fn disarm(&self) {
+        self.armed.store(false, Ordering::Relaxed);
+    }
+
+    /// Wakes the core if it sleeps.
+    pub fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.armed.swap(false, Ordering::SeqCst) {
+            self.ring_anyway();
+        }
+    }
+
+    /// Wakes the core whatever it says. Undoes a wake-up that the executor lost.
+    pub fn ring_anyway(&self) {
+        if let Some(waker) = self.sleeper.get() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// What other threads see of a core.
+#[derive(Debug, Default)]
+pub struct CoreFace {
+    /// Its doorbell.
+    pub bell: Bell,
+    /// Pings sent by the supervisor.
+    pub pinged: AtomicU64,
+    /// The last ping that the core answered.
+    pub answered: AtomicU64,
+    /// While draining: whether the core has nothing in progress any more.
+    pub quiet: AtomicBool,
+}
+
+/// How to reach one core.
+#[derive(Clone, Debug)]
+struct Address {
+    requests: Sender<Box<Parcel>>,
+    control: Sender<Box<Parcel>>,
+    replies: Sender<Box<Parcel>>,
+    face: Arc<CoreFace>,
+}
+
+/// One core's end of all lanes.
+#[derive(Debug)]
+pub struct Lanes {
+    me: ShardId,
+    addresses: Vec<Address>,
+    requests: Receiver<Box<Parcel>>,
+    control: Receiver<Box<Parcel>>,
+    replies: Receiver<Box<Parcel>>,
+    /// Cores that have been sent something since their bell was last rung.
+    to_ring: Vec<bool>,
+}
+
+/// A parcel that arrived.
+#[derive(Debug)]
+pub enum Arrival {
+    /// To be carried out and sent back.
+    Work(Box<Parcel>),
+    /// One of our own, carried out.
+    Reply(Box<Parcel>),
+}
+
+impl Lanes {
+    /// The lanes between `cores` cores: `mailbox` requests may wait at each, and each may have `parcels_max` parcels
+    /// under way.
+    #[must_use]
+    pub fn connect(cores: u16, mailbox: usize, parcels_max: usize) -> Vec<Self> {
+        let (addresses, inboxes): (Vec<_>, Vec<_>) = (0..cores)
+            .map(|_| {
+                let (requests, requests_in) = bounded(mailbox);
+                let (control, control_in) = bounded(CONTROL_LANE_MAX);
+                let (replies, replies_in) = bounded(parcels_max);
+                let face = Arc::new(CoreFace::default());
+                (Address { requests, control, replies, face }, (requests_in, control_in, replies_in))
+            })
+            .unzip();
+        inboxes
+            .into_iter()
+            .zip(0..)
+            .map(|((requests, control, replies), me)| Self {
+                me: ShardId(me),
+                addresses: addresses.clone(),
+                requests,
+                control,
+                replies,
+                to_ring: vec![false; usize::from(cores)],
+            })
+            .collect()
+    }
+
+    /// What other threads see of this core.
+    #[must_use]
+    pub fn face(&self) -> &Arc<CoreFace> {
+        &self.addresses[self.me.index()].face
+    }
+
+    /// Puts a parcel on its lane; its bell is rung by [`Lanes::ring`].
+    ///
+    /// # Errors
+    /// The parcel itself, if the lane is full.
+    pub fn send(&mut self, parcel: Box<Parcel>) -> Result<(), Box<Parcel>> {
+        let to = parcel.to;
+        let address = &self.addresses[to.index()];
+        let lane = if matches!(parcel.work, Work::Commands) { &address.requests } else { &address.control };
+        lane.try_send(parcel).map_err(TrySendError::into_inner)?;
+        self.to_ring[to.index()] = true;
+        Ok(())
+    }
+
+    /// Sends a parcel back to where it came from.
+    ///
+    /// # Panics
+    /// If the reply lane is full: its sender has more under way than it may.
+    pub fn reply(&mut self, parcel: Box<Parcel>) {
+        let from = parcel.from;
+        let sent = self.addresses[from.index()].replies.try_send(parcel);
+        assert!(sent.is_ok(), "the reply lane of core {} has room for every parcel that it sent", from.0);
+        self.to_ring[from.index()] = true;
+    }
+
+    /// Rings the bell of every core that was sent something, once each.
+    pub fn ring(&mut self) {
+        for (sent, address) in self.to_ring.iter_mut().zip(&self.addresses) {
+            if std::mem::take(sent) {
+                address.face.bell.ring();
+            }
+        }
+    }
+
+    /// The next parcel that arrived: replies first, since clients wait for them, then questions, then requests.
+    pub fn next(&mut self) -> Option<Arrival> {
+        if let Ok(parcel) = self.replies.try_recv() {
+            return Some(Arrival::Reply(parcel));
+        }
+        self.control.try_recv().or_else(|_| self.requests.try_recv()).ok().map(Arrival::Work)
+    }
+
+    /// Whether nothing has arrived.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.replies.is_empty() && self.control.is_empty() && self.requests.is_empty()
+    }
+
+    /// Requests that wait at this core.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.requests.len()
+    }
+}

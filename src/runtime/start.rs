@@ -1,0 +1,129 @@
+//! What can keep the server from starting, found out before any core starts, in words for an operator.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// glommio refuses to start an executor below this limit, in bytes.
+const MEMLOCK_MIN: u64 = 512 * 1024;
+/// File descriptors that a core needs for itself: three rings, two eventfds, a listener, timers.
+const FDS_PER_CORE: u64 = 16;
+/// File descriptors of the process besides its cores and connections.
+const FDS_OF_PROCESS: u64 = 32;
+/// More descriptors than this are not asked for.
+const FDS_WANTED: u64 = 1_048_576;
+
+/// Why the server does not start: one line, what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(String);
+
+impl StartError {
+    /// A reason that is already a sentence.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+
+    pub(super) fn listen(address: SocketAddr, error: &io::Error) -> Self {
+        let what_to_do = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                format!("another process listens on port {} (see `ss -ltnp`): stop it, or set PORT", address.port())
+            }
+            io::ErrorKind::PermissionDenied => {
+                format!("port {} needs privileges: set PORT to 1024 or more, or grant CAP_NET_BIND_SERVICE", address.port())
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                format!("this machine has no address {}: set HOST to one of `ip address`", address.ip())
+            }
+            _ => "check HOST and PORT".to_owned(),
+        };
+        Self(format!("cannot listen on {address}: {error}; {what_to_do}"))
+    }
+}
+
+/// Raises what may be raised and checks that the kernel gives us what `cores` cores need.
+///
+/// # Errors
+/// The first thing that is missing.
+pub fn check(cores: u16) -> Result<(), StartError> {
+    register_membarrier();
+    check_memlock()?;
+    check_fds(cores)?;
+    check_io_uring()
+}
+
+/// glommio's first park registers this otherwise, and that takes 3 to 80 ms once there is more than one thread.
+fn register_membarrier() {
+    const MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
+    // SAFETY: membarrier takes two integers and touches no memory of ours. A failure only costs the time named above.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0) };
+}
+
+fn check_memlock() -> Result<(), StartError> {
+    let limit = raise(libc::RLIMIT_MEMLOCK, u64::MAX)
+        .map_err(|error| StartError::new(format!("cannot read the limit on locked memory: {error}")))?;
+    if limit >= MEMLOCK_MIN {
+        return Ok(());
+    }
+    Err(StartError::new(format!(
+        "the limit on locked memory is {limit} bytes and io_uring needs {MEMLOCK_MIN}: \
+         set LimitMEMLOCK=infinity in the systemd unit, `--ulimit memlock=-1` for a container, or `ulimit -l 512`"
+    )))
+}
+
+fn check_fds(cores: u16) -> Result<(), StartError> {
+    let needed = FDS_OF_PROCESS + FDS_PER_CORE * u64::from(cores);
+    let limit = raise(libc::RLIMIT_NOFILE, FDS_WANTED)
+        .map_err(|error| StartError::new(format!("cannot read the limit on open files: {error}")))?;
+    if limit > needed {
+        return Ok(());
+    }
+    Err(StartError::new(format!(
+        "the limit on open files is {limit} and {cores} shards need more than {needed} before the first connection: \
+         set LimitNOFILE=1048576 in the systemd unit, `ulimit -n 65536`, or a smaller SHARDS"
+    )))
+}
+
+/// Raises the soft limit of `resource` towards `wanted`, as far as its hard limit allows, and says where it is then.
+fn raise(resource: libc::__rlimit_resource_t, wanted: u64) -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live rlimit that the kernel fills in.
+    if unsafe { libc::getrlimit(resource, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let target = limit.rlim_max.min(wanted);
+    if target > limit.rlim_cur {
+        let raised = libc::rlimit { rlim_cur: target, rlim_max: limit.rlim_max };
+        // SAFETY: the pointer is to a live rlimit that the kernel reads.
+        if unsafe { libc::setrlimit(resource, &raw const raised) } == 0 {
+            return Ok(target);
+        }
+    }
+    Ok(limit.rlim_cur)
+}
+
+/// Sets up a ring and throws it away. glommio panics, or ends the process, where this fails.
+fn check_io_uring() -> Result<(), StartError> {
+    const IO_URING_PARAMS_BYTES: usize = 120;
+    let mut params = [0_u8; IO_URING_PARAMS_BYTES];
+    // SAFETY: the kernel reads and fills in io_uring_params, 120 bytes, at a pointer to that many live bytes.
+    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 2_u32, params.as_mut_ptr()) };
+    if fd >= 0 {
+        // SAFETY: the descriptor is the one that we were just given, and nobody else has it.
+        unsafe { libc::close(fd as libc::c_int) };
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    let what_to_do = match error.raw_os_error() {
+        Some(libc::EPERM) => {
+            "it is forbidden here: set kernel.io_uring_disabled=0, and for a container allow io_uring_setup, \
+             io_uring_enter and io_uring_register in its seccomp profile"
+        }
+        Some(libc::ENOSYS) => {
+            "this kernel, or the seccomp profile of this container, has no io_uring: Linux 5.8 or later is needed"
+        }
+        Some(libc::ENOMEM) => "locked memory is used up: raise the limit (LimitMEMLOCK=infinity)",
+        _ => "see `dmesg`",
+    };
+    Err(StartError::new(format!("io_uring is not available: {error}; {what_to_do}")))
+}

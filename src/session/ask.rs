@@ -1,0 +1,85 @@
+//! One command: applied here if this core owns the key, else sent to the core that does.
+
+use super::outbox::Awaited;
+use super::ticket::Ticket;
+use super::writing::Failure;
+use super::{Context, Session};
+use crate::command::Command;
+use crate::engine::parts::Host;
+use crate::forward::Waiter;
+use crate::parcel::Parcel;
+use crate::protocol::answer;
+
+impl Session {
+    /// Sees to `command`, on behalf of the request that `ticket` is for.
+    pub(super) fn ask<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: Ticket, command: Command<&[u8]>) {
+        let owner = cx.parts.router.owner(command.hash);
+        if owner == cx.parts.me {
+            self.ask_here(cx, &ticket, command);
+            return;
+        }
+        let mut parcel = cx.parts.forward.blank();
+        parcel.push(command);
+        let waiter = Waiter::Slot { conn: self.id, slot: self.outbox.next_slot() };
+        match cx.parts.send(cx.host, cx.now, parcel, owner, waiter) {
+            Ok(()) => {
+                self.outbox.wait(cx.parts, ticket, Awaited::Outcome);
+            }
+            Err((parcel, reason)) => {
+                cx.parts.metrics.backpressure(reason);
+                cx.parts.forward.recycle(parcel);
+                self.fail(cx, &ticket, &Failure::backpressure(reason));
+            }
+        }
+    }
+
+    fn ask_here<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: &Ticket, command: Command<&[u8]>) {
+        let date = cx.parts.date(cx.now);
+        let key = command.key;
+        let mut bytes = self.outbox.begin();
+        let outcome = cx.parts.shard.apply(cx.now, command);
+        let written = ticket.write_outcome(&mut bytes, &date, key, &outcome);
+        let stream = written.tail.map(|leased| leased.stream(self.id, cx.parts.me));
+        self.outbox.finish(cx, bytes, stream, ticket.answered(self.id, written.status));
+    }
+
+    /// Takes a parcel that slot `slot` has waited for.
+    pub(super) fn take_answer<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, parcel: Box<Parcel>) {
+        match self.outbox.waiting(slot) {
+            Some((_, Awaited::Outcome)) => self.answer_outcome(cx, slot, parcel),
+            Some((_, Awaited::Batch(_))) => self.take_batch_part(cx, slot, parcel),
+            Some((_, Awaited::Numbers(_))) => self.take_numbers(cx, slot, parcel),
+            None => {
+                // Only questions to all cores are given up before everyone has answered.
+                cx.parts.metrics.late_replies += 1;
+                cx.parts.discard(cx.now, cx.host, parcel);
+            }
+        }
+    }
+
+    fn answer_outcome<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, parcel: Box<Parcel>) {
+        let date = cx.parts.date(cx.now);
+        let mut bytes = self.outbox.begin_slot(slot);
+        let (ticket, _) = self.outbox.waiting(slot).expect("the caller has just seen this slot");
+        let written = ticket.write_outcome(&mut bytes, &date, parcel.key(0), &parcel.outcome(0));
+        let answered = ticket.answered(self.id, written.status);
+        let stream = written.tail.map(|leased| leased.stream(self.id, parcel.to));
+        let rest = stream.map(|stream| super::outbox::Piece::Stream(Box::new(stream)));
+        self.outbox.finish_slot(cx, slot, bytes, rest, answered);
+        cx.parts.forward.recycle(parcel);
+    }
+
+    /// Answers with `failure` at once.
+    pub(super) fn fail<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: &Ticket, failure: &Failure) {
+        let date = cx.parts.date(cx.now);
+        let mut bytes = self.outbox.begin();
+        failure.write(&mut bytes, &ticket.head(&date));
+        self.outbox.finish(cx, bytes, None, ticket.answered(self.id, failure.status()));
+    }
+
+    /// Tells a peer that waits for it to send its body.
+    pub(super) fn invite<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        let pieces = smallvec::SmallVec::from_iter([super::outbox::Piece::Bytes(answer::CONTINUE.to_vec())]);
+        self.outbox.push(cx, super::outbox::Answer { pieces, answered: None });
+    }
+}

@@ -1,0 +1,320 @@
+//! One connection: bytes in, answers out, in the order of the requests. Knows no socket.
+//!
+//! | module | what it is about |
+//! | --- | --- |
+//! | `request` | from a request head to the work that it asks for |
+//! | `intake` | bodies that do not come in one piece with their head |
+//! | `ask` | one command: applied here, or sent to the core that owns the key |
+//! | `batch` | many commands, one parcel for each shard |
+//! | `admin` | questions to all cores: health, readiness, metrics |
+//! | `outbox`, `stream` | answers waiting for their turn; long values on their way out |
+//! | `writing` | outcomes to answers |
+
+mod admin;
+mod ask;
+mod batch;
+mod intake;
+mod outbox;
+mod request;
+pub mod request_id;
+mod stream;
+mod ticket;
+mod writing;
+
+use crate::engine::parts::{Host, Parts};
+use crate::limits::{BUFFER_KEEP_BYTES, LINGER_MS};
+use crate::parcel::Parcel;
+use crate::time::{Mono, Now};
+use intake::Intake;
+use outbox::Outbox;
+
+/// Names a connection of one core; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    place: u32,
+    generation: u32,
+}
+
+impl ConnId {
+    /// The connection in `place`, which is the `generation`-th that this core has seen.
+    #[must_use]
+    pub const fn new(place: u32, generation: u32) -> Self {
+        Self { place, generation }
+    }
+
+    /// The connection's place in a table; used again after the connection has ended.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.place as usize
+    }
+}
+
+/// What is to be done with a connection's socket next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Read from it.
+    Reading,
+    /// Do not read: what has been read is not answered yet.
+    Paused,
+    /// The last answer has gone out: end our side, drop what still comes, close when the peer does.
+    Lingering,
+    /// Close it.
+    Closed,
+}
+
+/// What a connection needs to work: the moment, its core, the world.
+#[derive(Debug)]
+pub struct Context<'a, H> {
+    /// The moment of this wake-up.
+    pub now: Now,
+    /// Its core.
+    pub parts: &'a mut Parts,
+    /// The world.
+    pub host: &'a mut H,
+}
+
+/// What the next bytes are.
+#[derive(Debug)]
+enum Reading {
+    /// A request head.
+    Head,
+    /// The body of the request that was read last.
+    Body(Box<Intake>),
+    /// Nothing that we look at: this connection ends.
+    Nothing,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Session {
+    id: ConnId,
+    /// Bytes that could not be used yet. Almost always empty.
+    input: Vec<u8>,
+    reading: Reading,
+    outbox: Outbox,
+    /// A request waits in `input` because this core has as many in progress as it may.
+    throttled: bool,
+    peer_closed: bool,
+    aborted: bool,
+    /// What the socket was last told to do.
+    told: Flow,
+    heard_at: Mono,
+    head_began_at: Option<Mono>,
+    /// When output was last taken, or there was none.
+    taken_at: Mono,
+    lingers_since: Option<Mono>,
+}
+
+impl Session {
+    /// A connection that has just been opened.
+    #[must_use]
+    pub fn new(id: ConnId, now: Now) -> Self {
+        Self {
+            id,
+            input: Vec::new(),
+            reading: Reading::Head,
+            outbox: Outbox::default(),
+            throttled: false,
+            peer_closed: false,
+            aborted: false,
+            told: Flow::Reading,
+            heard_at: now.mono(),
+            head_began_at: None,
+            taken_at: now.mono(),
+            lingers_since: None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// Takes bytes from the peer.
+    pub fn receive<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8]) {
+        self.heard_at = cx.now.mono();
+        if self.input.is_empty() {
+            let used = self.consume(cx, bytes);
+            self.input.extend_from_slice(&bytes[used..]);
+        } else {
+            self.input.extend_from_slice(bytes);
+            self.consume_input(cx);
+        }
+        self.note_waiting_head(cx.now);
+    }
+
+    fn consume_input<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        let mut input = std::mem::take(&mut self.input);
+        let used = self.consume(cx, &input);
+        input.drain(..used);
+        if input.is_empty() {
+            input.shrink_to(BUFFER_KEEP_BYTES);
+        }
+        self.input = input;
+    }
+
+    /// Uses as much of `bytes` as can be used now, and says how much that was.
+    fn consume<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() && self.may_take_on() {
+            let rest = &bytes[at..];
+            let used = match self.reading {
+                Reading::Head => self.read_request(cx, rest),
+                Reading::Body(_) => self.read_body(cx, rest),
+                Reading::Nothing => rest.len(),
+            };
+            if used == 0 {
+                break;
+            }
+            at += used;
+        }
+        at
+    }
+
+    const fn is_ending(&self) -> bool {
+        matches!(self.reading, Reading::Nothing)
+    }
+
+    fn may_take_on(&self) -> bool {
+        self.outbox.has_room() && !self.throttled
+    }
+
+    /// Starts the clock of a head that has begun to arrive, and stops it when there is none.
+    fn note_waiting_head(&mut self, now: Now) {
+        let waiting = matches!(self.reading, Reading::Head) && !self.input.is_empty() && self.may_take_on();
+        self.head_began_at = if waiting { self.head_began_at.or(Some(now.mono())) } else { None };
+    }
+
+    /// Hears that the peer sends no more. Half a request is dropped; whole ones are still answered.
+    pub fn peer_closed<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        self.peer_closed = true;
+        if !self.throttled && self.outbox.has_room() {
+            self.end_reading(cx);
+        }
+    }
+
+    /// Nothing more is read as a request.
+    fn end_reading<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        if let Reading::Body(intake) = std::mem::replace(&mut self.reading, Reading::Nothing) {
+            intake.abandon(cx.parts);
+        }
+        self.input = Vec::new();
+    }
+
+    /// What waits to be sent.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        self.outbox.unsent()
+    }
+
+    /// Hears that `len` bytes of the output have been sent.
+    pub fn sent<H: Host>(&mut self, cx: &mut Context<'_, H>, len: usize) {
+        self.taken_at = cx.now.mono();
+        self.outbox.forget(len);
+        if self.outbox.is_empty() {
+            // A long answer is no idleness: the keep-alive time begins when its last byte is gone.
+            self.heard_at = self.heard_at.max(self.taken_at);
+        }
+        if self.outbox.has_slots() || !self.input.is_empty() {
+            self.go_on(cx);
+        }
+    }
+
+    /// Takes a parcel that slot `slot` has waited for.
+    pub fn answered<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, parcel: Box<Parcel>) {
+        self.take_answer(cx, slot, parcel);
+        self.go_on(cx);
+    }
+
+    /// Takes bytes of a long value that another core has sent.
+    pub fn pulled<H: Host>(&mut self, cx: &mut Context<'_, H>, parcel: Box<Parcel>) {
+        self.outbox.pulled(cx, &parcel);
+        cx.parts.forward.recycle(parcel);
+        self.go_on(cx);
+    }
+
+    /// Goes on with answers and requests that had to wait.
+    fn go_on<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        self.outbox.advance(cx);
+        self.throttled = false;
+        if !self.input.is_empty() && self.may_take_on() {
+            self.heard_at = cx.now.mono();
+            self.consume_input(cx);
+            self.note_waiting_head(cx.now);
+        }
+        if self.peer_closed && self.may_take_on() {
+            self.end_reading(cx);
+        }
+    }
+
+    /// What is to be done with the socket next; the answer is remembered as told.
+    pub fn flow(&mut self) -> Flow {
+        self.told = self.flow_now();
+        self.told
+    }
+
+    /// Whether the socket should do something else than it was told.
+    #[must_use]
+    pub fn has_changed_flow(&self) -> bool {
+        self.told != self.flow_now()
+    }
+
+    fn flow_now(&self) -> Flow {
+        let done = self.is_ending() && self.outbox.is_empty();
+        match (self.aborted, done, self.peer_closed) {
+            (true, _, _) | (_, true, true) => Flow::Closed,
+            (_, true, false) => Flow::Lingering,
+            (_, false, _) if self.is_ending() || self.peer_closed || !self.may_take_on() => Flow::Paused,
+            _ => Flow::Reading,
+        }
+    }
+
+    /// Whether nothing is in progress: no request half received, none unanswered, no answer unsent.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.outbox.is_empty() && self.input.is_empty() && !matches!(self.reading, Reading::Body(_))
+    }
+
+    /// Ends what has taken too long. True if the socket has something to do because of it.
+    pub fn look_at_the_clock<H: Host>(&mut self, cx: &mut Context<'_, H>) -> bool {
+        let now = cx.now.mono();
+        if self.outbox.unsent().is_empty() {
+            self.taken_at = now;
+        }
+        if self.outbox.has_slots() {
+            self.answer_overdue(cx);
+            self.go_on(cx);
+        }
+        let settings = &cx.parts.settings;
+        let after = |since: Mono, millis: u64| now > since.plus_millis(millis);
+        match (self.flow_now(), &self.reading) {
+            (Flow::Lingering, _) => {
+                let since = *self.lingers_since.get_or_insert(now);
+                self.aborted = after(since, LINGER_MS);
+            }
+            (Flow::Reading, Reading::Body(intake)) if after(self.heard_at, settings.request_timeout_ms) => {
+                self.aborted = intake.is_discarding();
+                self.time_out(cx, "the body stood still for longer than REQUEST_TIMEOUT_MS");
+            }
+            (Flow::Reading, Reading::Head) => match self.head_began_at {
+                Some(began) if after(began, settings.header_timeout_ms) => {
+                    self.time_out(cx, "the request head took longer than HEADER_TIMEOUT_MS");
+                }
+                Some(_) => {}
+                None => self.aborted = self.outbox.is_empty() && after(self.heard_at, settings.idle_timeout_ms),
+            },
+            _ => {}
+        }
+        if !self.outbox.unsent().is_empty() && after(self.taken_at, cx.parts.settings.idle_timeout_ms) {
+            self.aborted = true;
+        }
+        !self.outbox.unsent().is_empty() || self.has_changed_flow()
+    }
+
+    /// Forgets everything; what other cores still do for this connection is dropped when it comes back.
+    pub fn close<H: Host>(mut self, cx: &mut Context<'_, H>) {
+        self.end_reading(cx);
+        self.outbox.close(cx);
+    }
+}

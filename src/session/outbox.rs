@@ -1,0 +1,266 @@
+//! The answers of one connection, in the order of its requests, and the bytes that go out.
+
+use super::Context;
+use super::stream::Stream;
+use super::ticket::Ticket;
+use crate::engine::parts::{Answered, Host, Parts};
+use crate::limits::{BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX};
+use crate::metrics::CoreMetrics;
+use crate::parcel::Parcel;
+use crate::time::Mono;
+use smallvec::SmallVec;
+use std::collections::VecDeque;
+
+/// A piece of an answer.
+#[derive(Debug)]
+pub enum Piece {
+    /// Bytes that are there.
+    Bytes(Vec<u8>),
+    /// A long value, still at its shard.
+    Stream(Box<Stream>),
+}
+
+/// An answer as it was written, with the request that it belongs to.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its pieces, in order.
+    pub pieces: SmallVec<[Piece; 1]>,
+    /// What the metrics need to know of it; `None` for a `100 Continue`.
+    pub answered: Option<Answered>,
+}
+
+/// What an unanswered request waits for.
+#[derive(Debug)]
+pub enum Awaited {
+    /// The one parcel that carries its one command.
+    Outcome,
+    /// All parcels of a batch.
+    Batch(Box<super::batch::Batch>),
+    /// The numbers of all cores.
+    Numbers(Box<Numbers>),
+}
+
+/// Numbers of all cores, as far as they have arrived.
+#[derive(Debug)]
+pub struct Numbers {
+    /// By shard.
+    pub of_core: Vec<Option<Box<CoreMetrics>>>,
+    /// Nobody waits longer than this.
+    pub deadline: Mono,
+}
+
+/// A place in the order of answers.
+#[derive(Debug)]
+enum Slot {
+    Waiting(Box<(Ticket, Awaited)>),
+    Ready(Answer),
+}
+
+/// Answers waiting for their turn, the one that is going out, and bytes not yet sent.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+    slots: VecDeque<Slot>,
+    /// The number of the front slot; slots are numbered in the order of requests.
+    front: u64,
+    /// What is left of the answer that is going out.
+    going: VecDeque<Piece>,
+    going_answered: Option<Answered>,
+}
+
+impl Outbox {
+    /// What can be sent now.
+    pub fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// Forgets the first `len` bytes of [`Outbox::unsent`].
+    pub fn forget(&mut self, len: usize) {
+        self.sent += len;
+        assert!(self.sent <= self.bytes.len(), "no more is sent than there is");
+        if self.sent == self.bytes.len() {
+            self.bytes.clear();
+            self.bytes.shrink_to(BUFFER_KEEP_BYTES);
+            self.sent = 0;
+        }
+    }
+
+    /// Whether every request is answered and every answer sent.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.going.is_empty() && self.unsent().is_empty()
+    }
+
+    /// Whether a request waits for its answer, or an answer for its turn.
+    pub fn has_slots(&self) -> bool {
+        !self.slots.is_empty() || !self.going.is_empty()
+    }
+
+    /// Whether another request may be taken on.
+    pub fn has_room(&self) -> bool {
+        self.slots.len() < PIPELINE_DEPTH_MAX && self.unsent().len() < OUTPUT_HIGH_WATER_BYTES
+    }
+
+    /// Makes room for the answer to the next request, which `awaited` will bring. Returns the slot's number.
+    pub fn wait(&mut self, parts: &mut Parts, ticket: Ticket, awaited: Awaited) -> u64 {
+        parts.metrics.active_requests += 1;
+        self.slots.push_back(Slot::Waiting(Box::new((ticket, awaited))));
+        self.next_slot() - 1
+    }
+
+    /// The number that the next slot will have.
+    pub fn next_slot(&self) -> u64 {
+        self.front + self.slots.len() as u64
+    }
+
+    /// Where to write the answer to a request that is answered at once: behind what goes out, if it is its turn.
+    pub fn begin(&mut self) -> Vec<u8> {
+        if self.has_slots() { Vec::new() } else { std::mem::take(&mut self.bytes) }
+    }
+
+    /// Takes back what [`Outbox::begin`] gave, with the answer in it, or a further piece of it.
+    pub fn finish<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: Vec<u8>, stream: Option<Stream>, answered: Answered) {
+        if self.has_slots() {
+            let mut pieces = SmallVec::from_iter([Piece::Bytes(bytes)]);
+            pieces.extend(stream.map(|stream| Piece::Stream(Box::new(stream))));
+            cx.parts.metrics.active_requests += 1;
+            self.slots.push_back(Slot::Ready(Answer { pieces, answered: Some(answered) }));
+            return;
+        }
+        self.bytes = bytes;
+        match stream {
+            None => cx.parts.answered.push(answered),
+            Some(stream) => {
+                cx.parts.metrics.active_requests += 1;
+                self.going_answered = Some(answered);
+                self.going.push_back(Piece::Stream(Box::new(stream)));
+                self.advance(cx);
+            }
+        }
+    }
+
+    /// Adds an answer that is complete, in the next slot.
+    pub fn push<H: Host>(&mut self, cx: &mut Context<'_, H>, answer: Answer) {
+        cx.parts.metrics.active_requests += u64::from(answer.answered.is_some());
+        self.slots.push_back(Slot::Ready(answer));
+        self.advance(cx);
+    }
+
+    /// The request that waits in slot `number`, if it still does.
+    pub fn waiting(&mut self, number: u64) -> Option<(&Ticket, &mut Awaited)> {
+        match self.slots.get_mut(usize::try_from(number.checked_sub(self.front)?).ok()?)? {
+            Slot::Waiting(waiting) => Some((&waiting.0, &mut waiting.1)),
+            Slot::Ready(_) => None,
+        }
+    }
+
+    /// The numbers of the slots whose requests have waited for the numbers of other cores until `now`.
+    pub fn overdue(&self, now: Mono) -> SmallVec<[u64; 1]> {
+        let overdue = |slot: &Slot| {
+            matches!(slot, Slot::Waiting(waiting)
+                if matches!(&waiting.1, Awaited::Numbers(numbers) if numbers.deadline < now))
+        };
+        (self.front..).zip(&self.slots).filter(|(_, slot)| overdue(slot)).map(|(number, _)| number).collect()
+    }
+
+    /// Where to write the answer for slot `number`: behind what goes out, if it is its turn.
+    pub fn begin_slot(&mut self, number: u64) -> Vec<u8> {
+        if self.is_turn_of(number) { std::mem::take(&mut self.bytes) } else { Vec::new() }
+    }
+
+    /// Takes back what [`Outbox::begin_slot`] gave, with the answer in it; `rest` comes behind it.
+    pub fn finish_slot<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        number: u64,
+        bytes: Vec<u8>,
+        rest: impl IntoIterator<Item = Piece>,
+        answered: Answered,
+    ) {
+        if self.is_turn_of(number) {
+            self.bytes = bytes;
+            self.slots.pop_front();
+            self.front += 1;
+            self.going_answered = Some(answered);
+            self.going.extend(rest);
+        } else {
+            let mut pieces = SmallVec::from_iter([Piece::Bytes(bytes)]);
+            pieces.extend(rest);
+            let place = usize::try_from(number - self.front).expect("a slot is one of a few");
+            self.slots[place] = Slot::Ready(Answer { pieces, answered: Some(answered) });
+        }
+        self.advance(cx);
+    }
+
+    fn is_turn_of(&self, number: u64) -> bool {
+        number == self.front && self.going.is_empty()
+    }
+
+    /// Moves answers whose turn has come into the bytes that go out, as far as there is room.
+    pub fn advance<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        while self.unsent().len() < OUTPUT_HIGH_WATER_BYTES {
+            match self.going.front_mut() {
+                Some(Piece::Bytes(bytes)) => {
+                    self.bytes.append(bytes);
+                    self.going.pop_front();
+                }
+                Some(Piece::Stream(stream)) => {
+                    if !stream.advance(cx, &mut self.bytes) {
+                        return;
+                    }
+                    if stream.is_done() {
+                        self.going.pop_front();
+                    }
+                }
+                None => {
+                    self.retire(cx.parts);
+                    let Some(Slot::Ready(_)) = self.slots.front() else { return };
+                    if let Some(Slot::Ready(answer)) = self.slots.pop_front() {
+                        self.front += 1;
+                        self.going.extend(answer.pieces);
+                        self.going_answered = answer.answered;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts the answer that has gone out.
+    fn retire(&mut self, parts: &mut Parts) {
+        if let Some(answered) = self.going_answered.take() {
+            parts.metrics.active_requests -= 1;
+            parts.answered.push(answered);
+        }
+    }
+
+    /// Takes the bytes that the stream that is going out has waited for.
+    pub fn pulled<H: Host>(&mut self, cx: &mut Context<'_, H>, parcel: &Parcel) {
+        let Some(Piece::Stream(stream)) = self.going.front_mut() else {
+            unreachable!("only the stream that is going out pulls, and it does not end before its parcel is back")
+        };
+        stream.take_pulled(cx, parcel, &mut self.bytes);
+        if stream.is_done() {
+            self.going.pop_front();
+        }
+        self.advance(cx);
+    }
+
+    /// Drops everything; leases are released.
+    pub fn close<H: Host>(self, cx: &mut Context<'_, H>) {
+        let going = u64::from(self.going_answered.is_some());
+        let in_slots = self.slots.iter().filter(|slot| match slot {
+            Slot::Waiting(_) => true,
+            Slot::Ready(answer) => answer.answered.is_some(),
+        });
+        cx.parts.metrics.active_requests -= going + in_slots.count() as u64;
+        let ready = self.slots.into_iter().flat_map(|slot| match slot {
+            Slot::Ready(answer) => answer.pieces,
+            Slot::Waiting(_) => SmallVec::new(),
+        });
+        for piece in self.going.into_iter().chain(ready) {
+            if let Piece::Stream(stream) = piece {
+                stream.release(cx);
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! From a request head to the work that it asks for.
+
+use super::intake::{Intake, PutTarget, Sink, body_bytes_max};
+use super::ticket::Ticket;
+use super::writing::Failure;
+use super::{Context, Reading, Session};
+use crate::command::{Command, Verb};
+use crate::engine::parts::{Host, Notice};
+use crate::limits::DISCARD_BYTES_MAX;
+use crate::metrics::BackpressureReason;
+use crate::protocol::conditions;
+use crate::protocol::head::{self, BodyLength, Head};
+use crate::protocol::media::{Media, accepts_raw, media_type};
+use crate::protocol::route::{Method, Route};
+use crate::protocol::target::{KeyBuf, KeyText, QueryOptions, Target, decode_key, resolve};
+use crate::session::request_id::RequestId;
+
+impl Session {
+    /// Reads one request from the beginning of `bytes`, with its body if that is there as well. Returns how many bytes
+    /// were used, 0 if the head is not complete yet or must wait.
+    pub(super) fn read_request<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8]) -> usize {
+        match head::parse(bytes) {
+            Ok(None) => 0,
+            Ok(Some((head, len))) => {
+                let used = self.take_on(cx, &head, &bytes[len..]);
+                used.map_or(0, |of_body| len + of_body)
+            }
+            Err(error) => {
+                let ticket = self.ticket_of_nothing(cx);
+                self.fail(cx, &ticket, &Failure::head(error));
+                self.end_reading(cx);
+                bytes.len()
+            }
+        }
+    }
+
+    /// Ends the connection with a 408.
+    pub(super) fn time_out<H: Host>(&mut self, cx: &mut Context<'_, H>, why: &'static str) {
+        match std::mem::replace(&mut self.reading, Reading::Nothing) {
+            Reading::Body(intake) => {
+                if let Some(mut ticket) = intake.abandon(cx.parts) {
+                    ticket.keep_alive = false;
+                    self.fail(cx, &ticket, &Failure::timeout(why));
+                }
+            }
+            Reading::Head | Reading::Nothing => {
+                let ticket = self.ticket_of_nothing(cx);
+                self.fail(cx, &ticket, &Failure::timeout(why));
+            }
+        }
+        self.end_reading(cx);
+    }
+
+    /// For an answer to something that is not a request.
+    fn ticket_of_nothing<H: Host>(&self, cx: &mut Context<'_, H>) -> Ticket {
+        Ticket {
+            started: self.head_began_at.unwrap_or(cx.now.mono()),
+            method: Method::Other,
+            route: Route::Unknown,
+            http11: true,
+            keep_alive: false,
+            id: cx.parts.request_ids.fresh(),
+            include_meta: false,
+            raw: false,
+            expected: None,
+        }
+    }
+
+    /// Takes on a request whose head is complete; `following` is what came behind the head. Returns how much of that
+    /// was used, `None` if the request must wait for others of this connection first.
+    fn take_on<H: Host>(&mut self, cx: &mut Context<'_, H>, head: &Head<'_>, following: &[u8]) -> Option<usize> {
+        let target = resolve(head.method, head.path);
+        let route = target.route();
+        if is_limited(route) && cx.parts.metrics.active_requests >= cx.parts.settings.inflight_max as u64 {
+            if self.outbox.has_slots() {
+                self.throttled = true;
+                return None;
+            }
+            cx.parts.metrics.backpressure(BackpressureReason::MaxInflight);
+            return Some(self.refuse(cx, head, route, &Failure::unavailable("as many requests as MAX_INFLIGHT allows are in progress")));
+        }
+        Some(match self.admit(cx, head, route) {
+            Err(failure) => self.refuse(cx, head, route, &failure),
+            Ok(()) => self.begin(cx, head, target, following).unwrap_or_else(|failure| self.refuse(cx, head, route, &failure)),
+        })
+    }
+
+    /// Whether this may be asked, by whom it is asked.
+    fn admit<H: Host>(&self, cx: &mut Context<'_, H>, head: &Head<'_>, route: Route) -> Result<(), Failure> {
+        if route == Route::Unknown {
+            return Err(Failure::no_such_path());
+        }
+        if !route.allows(head.method) {
+            return Err(Failure::method_not_allowed(route));
+        }
+        if !needs_token(route, head.method, cx.parts.settings.read_requires_auth) {
+            return Ok(());
+        }
+        cx.parts.settings.tokens.check(&head.credentials).map_err(|reason| {
+            cx.parts.metrics.auth_failure(reason.into());
+            cx.host.notice(Notice::AuthFailed { conn: self.id, reason, route });
+            Failure::unauthorized(reason)
+        })
+    }
+
+    /// Begins the work. An error has changed nothing.
+    fn begin<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        head: &Head<'_>,
+        target: Target<'_>,
+        following: &[u8],
+    ) -> Result<usize, Failure> {
+        match target {
+            Target::Kv(key) if head.method == Method::Put => self.begin_put(cx, head, key, following),
+            Target::Kv(key) => self.ask_of_key(cx, head, key),
+            Target::Fixed(Route::BatchGet) => self.begin_body(cx, head, Route::BatchGet, Sink::batch_get(), following),
+            Target::Fixed(Route::BatchDelete) => {
+                self.begin_body(cx, head, Route::BatchDelete, Sink::batch_delete(), following)
+            }
+            Target::Fixed(Route::BatchSet) => {
+                let sink = Sink::batch_set(cx.parts.settings.max_item_bytes);
+                self.begin_body(cx, head, Route::BatchSet, sink, following)
+            }
+            Target::Fixed(Route::Incr) => self.begin_body(cx, head, Route::Incr, Sink::incr(), following),
+            Target::Fixed(route) => {
+                let mut ticket = self.ticket(cx, head, route);
+                ticket.keep_alive &= self.skip_body(cx, head);
+                let keep_alive = ticket.keep_alive;
+                self.ask_admin(cx, ticket, head);
+                self.request_ends(cx, keep_alive);
+                Ok(0)
+            }
+        }
+    }
+
+    /// GET, HEAD and DELETE of one key.
+    fn ask_of_key<H: Host>(&mut self, cx: &mut Context<'_, H>, head: &Head<'_>, key: KeyText<'_>) -> Result<usize, Failure> {
+        let mut scratch = KeyBuf::new();
+        let key = decode_key(key, &mut scratch)?;
+        let hash = cx.parts.router.hash(key);
+        let conditions = conditions::conditions(head)?;
+        let options = QueryOptions::parse(head.query)?;
+        let mut ticket = self.ticket(cx, head, Route::Kv);
+        let verb = if head.method == Method::Delete {
+            ticket.expected = expected(head);
+            Verb::Delete { conditions }
+        } else {
+            ticket.include_meta = options.include_meta;
+            ticket.raw = options.raw.unwrap_or_else(|| accepts_raw(head.accept));
+            Verb::Get { unless: conditions.if_none_match, with_value: head.method == Method::Get }
+        };
+        ticket.keep_alive &= self.skip_body(cx, head);
+        let keep_alive = ticket.keep_alive;
+        self.ask(cx, ticket, Command { key, hash, verb });
+        self.request_ends(cx, keep_alive);
+        Ok(0)
+    }
+
+    /// PUT of one key: at once if the whole body is there and short, else when it has come.
+    fn begin_put<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        head: &Head<'_>,
+        key: KeyText<'_>,
+        following: &[u8],
+    ) -> Result<usize, Failure> {
+        let mut scratch = KeyBuf::new();
+        let key = decode_key(key, &mut scratch)?;
+        let hash = cx.parts.router.hash(key);
+        let conditions = conditions::conditions(head)?;
+        let ttl = QueryOptions::parse(head.query)?.ttl;
+        let media = media_type(head.content_type)?;
+        check_length(head.body, body_bytes_max(Route::Kv, matches!(media, Media::Json), &cx.parts.settings))?;
+        if let Some(body) = whole_body(head.body, following) {
+            let mut ticket = self.ticket(cx, head, Route::Kv);
+            ticket.expected = expected(head);
+            let target = PutTarget { key, hash, conditions, ttl };
+            let keep_alive = ticket.keep_alive;
+            self.put_in_place(cx, ticket, target, media, body)?;
+            self.request_ends(cx, keep_alive);
+            return Ok(body.len());
+        }
+        let target = PutTarget { key: KeyBuf::from_slice(key), hash, conditions, ttl };
+        let sink = match media {
+            Media::Json => Sink::put_json(target, cx.parts.settings.max_item_bytes),
+            Media::Bytes(media) => Sink::put_raw(target, media),
+        };
+        self.begin_body(cx, head, Route::Kv, sink, following)
+    }
+
+    /// Begins to receive a body.
+    fn begin_body<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        head: &Head<'_>,
+        route: Route,
+        sink: Sink,
+        following: &[u8],
+    ) -> Result<usize, Failure> {
+        let limit = body_bytes_max(route, !sink.is_raw(), &cx.parts.settings);
+        check_length(head.body, limit)?;
+        let mut ticket = self.ticket(cx, head, route);
+        ticket.expected = expected(head);
+        if head.expect_continue && following.is_empty() && head.body != BodyLength::None {
+            self.invite(cx);
+        }
+        self.reading = Reading::Body(Box::new(Intake::new(cx.parts, Some(ticket), head.body, sink, limit)));
+        if head.body == BodyLength::None {
+            self.finish_body(cx);
+        }
+        Ok(0)
+    }
+
+    /// Answers a request with `failure`. What it has asked for has not been done, and its body has not been used.
+    fn refuse<H: Host>(&mut self, cx: &mut Context<'_, H>, head: &Head<'_>, route: Route, failure: &Failure) -> usize {
+        let mut ticket = self.ticket(cx, head, route);
+        ticket.keep_alive &= self.skip_body(cx, head);
+        self.fail(cx, &ticket, failure);
+        self.request_ends(cx, ticket.keep_alive);
+        0
+    }
+
+    /// Arranges for a body that nobody wants to be dropped; false if it is too long for that, or if the peer waits to be
+    /// told whether to send it: then the connection must end.
+    fn skip_body<H: Host>(&mut self, cx: &mut Context<'_, H>, head: &Head<'_>) -> bool {
+        match head.body {
+            BodyLength::None => true,
+            _ if head.expect_continue => false,
+            BodyLength::Length(len) if len > DISCARD_BYTES_MAX => false,
+            _ => {
+                let intake = Intake::new(cx.parts, None, head.body, Sink::Discard, DISCARD_BYTES_MAX);
+                self.reading = Reading::Body(Box::new(intake));
+                true
+            }
+        }
+    }
+
+    /// The request that was read last needs no further bytes; `keep_alive` says whether another one may follow.
+    pub(super) fn request_ends<H: Host>(&mut self, cx: &mut Context<'_, H>, keep_alive: bool) {
+        if !keep_alive {
+            self.end_reading(cx);
+        }
+    }
+
+    fn ticket<H: Host>(&self, cx: &mut Context<'_, H>, head: &Head<'_>, route: Route) -> Ticket {
+        Ticket {
+            started: cx.now.mono(),
+            method: head.method,
+            route,
+            http11: head.http11,
+            keep_alive: head.keep_alive && !cx.parts.draining,
+            id: head.request_id.map_or_else(|| cx.parts.request_ids.fresh(), RequestId::given),
+            include_meta: false,
+            raw: false,
+            expected: None,
+        }
+    }
+}
+
+/// Whether `MAX_INFLIGHT` counts requests for this route. A server under load must still be seen to live.
+const fn is_limited(route: Route) -> bool {
+    matches!(route, Route::Kv | Route::BatchGet | Route::BatchSet | Route::BatchDelete | Route::Incr)
+}
+
+const fn needs_token(route: Route, method: Method, reads_too: bool) -> bool {
+    match route {
+        Route::Kv => reads_too || !matches!(method, Method::Get | Method::Head),
+        Route::BatchGet => reads_too,
+        Route::BatchSet | Route::BatchDelete | Route::Incr => true,
+        _ => false,
+    }
+}
+
+/// The body, if it has arrived whole behind its head.
+fn whole_body(length: BodyLength, following: &[u8]) -> Option<&[u8]> {
+    match length {
+        BodyLength::None => Some(&[]),
+        BodyLength::Length(len) => following.get(..usize::try_from(len).ok()?),
+        BodyLength::Chunked => None,
+    }
+}
+
+fn check_length(length: BodyLength, limit: u64) -> Result<(), Failure> {
+    match length {
+        BodyLength::Length(len) if len > limit => Err(Failure::too_large(limit)),
+        _ => Ok(()),
+    }
+}
+
+/// The condition as the client wrote it, for the answer to a conflict: without quotes if it is one version.
+fn expected(head: &Head<'_>) -> Option<Box<str>> {
+    let lines = if head.if_match.is_empty() { &head.if_none_match } else { &head.if_match };
+    let texts: Vec<_> = lines.into_iter().map(String::from_utf8_lossy).collect();
+    let text = texts.join(", ");
+    let bare = text.trim();
+    let inner = bare.strip_prefix('"').and_then(|it| it.strip_suffix('"')).filter(|it| !it.contains('"'));
+    (!bare.is_empty()).then(|| inner.unwrap_or(bare).into())
+}

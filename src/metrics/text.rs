@@ -156,11 +156,11 @@ impl Page<'_> {
         self.0.encode_descriptor(name, help, None, metric_type)
     }
 
-    fn counter(&mut self, name: &'static str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
+    fn counter(&mut self, name: &'static str, help: &str, value: impl EncodeCounterValue + Copy) -> fmt::Result {
         self.family(name, help, MetricType::Counter)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
-    fn gauge(&mut self, name: &'static str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+    fn gauge(&mut self, name: &'static str, help: &str, value: impl EncodeGaugeValue + Copy) -> fmt::Result {
         self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
     }
 

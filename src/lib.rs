@@ -5,6 +5,7 @@ pub mod command;
 pub mod limits;
 pub mod metrics;
 pub mod parcel;
+pub mod process_stats;
 pub mod protocol;
 pub mod routing;
 pub mod shard;

@@ -1,5 +1,17 @@
 //! What a core counts, how the counts of all cores become one, and how a scrape shows them.
+//!
+//! Every core owns one [`CoreMetrics`] of plain integers. A scrape asks every core for a clone, adds the clones up in a
+//! [`Merged`], and [`render`]s that as text.
 
-/// Everything that one core counts.
-#[derive(Clone, Debug, Default)]
-pub struct CoreMetrics {}
+mod classic;
+mod core;
+mod durations;
+mod exposition;
+mod merged;
+mod text;
+
+pub use self::core::{AuthReason, BackpressureReason, CoreMetrics};
+pub use self::durations::{DurationHistogram, RequestDurations, RequestSeries, STATUSES};
+pub use self::exposition::Exposition;
+pub use self::merged::{ConfigReloads, Merged, ProcessFacts, ProcessStats, ShardLine};
+pub use self::text::render;

@@ -1,0 +1,205 @@
+//! What one core counts.
+
+use super::durations::RequestDurations;
+use crate::protocol::route::{Method, Route};
+use crate::shard::stats::ShardStats;
+use std::ops::AddAssign;
+
+/// Which limit a request or a connection met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BackpressureReason {
+    /// The lane to the owner of the key was full (`MAX_SHARD_MAILBOX`).
+    LaneFull,
+    /// As many requests as allowed were in progress (`MAX_INFLIGHT`).
+    MaxInflight,
+    /// As many connections as allowed were open (`MAX_CONNECTIONS`).
+    MaxConnections,
+    /// The owner of the key saw the operation too late (`REQUEST_TIMEOUT_MS`).
+    Deadline,
+    /// The lane for long values and administration was full.
+    ControlLaneFull,
+    /// The server was stopping.
+    Draining,
+    /// The value would not fit into its shard's part of the budget (`MEMORY_BUDGET_BYTES`).
+    OverBudget,
+}
+
+impl BackpressureReason {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::LaneFull,
+        Self::MaxInflight,
+        Self::MaxConnections,
+        Self::Deadline,
+        Self::ControlLaneFull,
+        Self::Draining,
+        Self::OverBudget,
+    ];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LaneFull => "lane_full",
+            Self::MaxInflight => "max_inflight",
+            Self::MaxConnections => "max_connections",
+            Self::Deadline => "deadline",
+            Self::ControlLaneFull => "control_lane_full",
+            Self::Draining => "draining",
+            Self::OverBudget => "over_budget",
+        }
+    }
+}
+
+/// Why a request was not authorised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuthReason {
+    /// It carried no token.
+    MissingToken,
+    /// It carried a token that is not configured.
+    InvalidToken,
+}
+
+impl AuthReason {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::MissingToken, Self::InvalidToken];
+
+    /// The name in metrics and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MissingToken => "missing_token",
+            Self::InvalidToken => "invalid_token",
+        }
+    }
+}
+
+/// Everything that one core counts, since the start of the process unless said otherwise. Plain integers that belong to
+/// one core; what travels to the core that was scraped is a clone.
+#[derive(Clone, Debug, Default)]
+pub struct CoreMetrics {
+    /// How long answered requests took.
+    pub requests: RequestDurations,
+    /// Requests in progress now.
+    pub active_requests: u64,
+    /// Requests and connections refused, by [`BackpressureReason::ALL`].
+    pub backpressure: [u64; BackpressureReason::ALL.len()],
+    /// Requests not authorised, by [`AuthReason::ALL`].
+    pub auth_failures: [u64; AuthReason::ALL.len()],
+    /// What the core's shard counts.
+    pub shard: ShardStats,
+    /// Operations that wait at the core's shard now.
+    pub queue_depth: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections accepted.
+    pub connections_accepted: u64,
+    /// Operations sent on to the core that owns the key.
+    pub forwarded: u64,
+    /// Answers from other cores that came after their request was given up.
+    pub late_replies: u64,
+}
+
+impl CoreMetrics {
+    /// Counts a request that was answered with `status`, one of [`super::STATUSES`], `nanos` nanoseconds after its
+    /// first byte was seen.
+    pub fn record_request(&mut self, method: Method, route: Route, status: u16, nanos: u64) {
+        self.requests.record(method, route, status, nanos);
+    }
+
+    /// Counts a refusal for want of room or time.
+    pub fn backpressure(&mut self, reason: BackpressureReason) {
+        self.backpressure[reason as usize] += 1;
+    }
+
+    /// Counts a refusal for want of a valid token.
+    pub fn auth_failure(&mut self, reason: AuthReason) {
+        self.auth_failures[reason as usize] += 1;
+    }
+}
+
+// Both sums name every field, so that a new one cannot be forgotten here.
+
+impl AddAssign<&Self> for CoreMetrics {
+    fn add_assign(&mut self, other: &Self) {
+        let Self {
+            requests,
+            active_requests,
+            backpressure,
+            auth_failures,
+            shard,
+            queue_depth,
+            connections,
+            connections_accepted,
+            forwarded,
+            late_replies,
+        } = other;
+        self.requests += requests;
+        self.active_requests += active_requests;
+        add_each(&mut self.backpressure, backpressure);
+        add_each(&mut self.auth_failures, auth_failures);
+        self.shard += shard;
+        self.queue_depth += queue_depth;
+        self.connections += connections;
+        self.connections_accepted += connections_accepted;
+        self.forwarded += forwarded;
+        self.late_replies += late_replies;
+    }
+}
+
+impl AddAssign<&Self> for ShardStats {
+    fn add_assign(&mut self, other: &Self) {
+        let Self {
+            hits,
+            misses,
+            sets,
+            deletes,
+            evictions,
+            expirations,
+            entries,
+            memory_bytes,
+            put_conflicts,
+            delete_conflicts,
+            bytes_read,
+            bytes_written,
+        } = other;
+        self.hits += hits;
+        self.misses += misses;
+        self.sets += sets;
+        self.deletes += deletes;
+        self.evictions += evictions;
+        self.expirations += expirations;
+        self.entries += entries;
+        self.memory_bytes += memory_bytes;
+        self.put_conflicts += put_conflicts;
+        self.delete_conflicts += delete_conflicts;
+        add_each(&mut self.bytes_read, bytes_read);
+        add_each(&mut self.bytes_written, bytes_written);
+    }
+}
+
+fn add_each<const N: usize>(sums: &mut [u64; N], terms: &[u64; N]) {
+    sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_numbered_in_their_order() {
+        assert!(BackpressureReason::ALL.iter().enumerate().all(|(n, &reason)| reason as usize == n));
+        assert!(AuthReason::ALL.iter().enumerate().all(|(n, &reason)| reason as usize == n));
+    }
+
+    #[test]
+    fn every_refusal_is_counted_under_its_own_reason() {
+        let mut core = CoreMetrics::default();
+        core.backpressure(BackpressureReason::Deadline);
+        core.backpressure(BackpressureReason::OverBudget);
+        core.backpressure(BackpressureReason::OverBudget);
+        core.auth_failure(AuthReason::InvalidToken);
+        assert_eq!(core.backpressure, [0, 0, 0, 1, 0, 0, 2]);
+        assert_eq!(core.auth_failures, [0, 1]);
+    }
+}

@@ -1,7 +1,7 @@
 //! What the connections of one core have in common: its shard, its parcels under way, its counters, its rules.
 
 use crate::forward::{Forward, Waiter};
-use crate::metrics::{BackpressureReason, CoreMetrics, ProcessStats};
+use crate::metrics::{BackpressureReason, CoreMetrics, ProcessFacts, ProcessStats};
 use crate::parcel::{Parcel, Work};
 use crate::protocol::auth::{AuthFailure, Tokens};
 use crate::protocol::route::{Method, Route};
@@ -32,17 +32,8 @@ pub struct Settings {
     pub inflight_max: usize,
     /// Connections open at this core.
     pub connections_max: usize,
-    /// The facts of the whole process that a scrape shows.
+    /// The facts of the whole process that a scrape shows; its `stats` are read anew each time.
     pub process: ProcessFacts,
-}
-
-/// Limits of the whole process, for the scrape.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ProcessFacts {
-    /// `MEMORY_BUDGET_BYTES`; `None`: unlimited.
-    pub memory_budget_bytes: Option<u64>,
-    /// `MAX_INFLIGHT`.
-    pub max_inflight: u64,
 }
 
 /// Something that the log should hear of.

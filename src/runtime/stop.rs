@@ -1,0 +1,65 @@
+//! Signals, and the orderly end.
+
+use super::Server;
+use super::start::StartError;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often the cores are asked whether they are done.
+const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(5);
+/// A drain takes at least this long, so that requests which were on the wire when the signal came are still answered.
+const DRAIN_AT_LEAST: Duration = Duration::from_millis(50);
+
+/// The signals that this process hears of.
+pub struct Signals(signal_hook::iterator::Signals);
+
+impl Signals {
+    /// Begins to catch them. To be called before any thread is started.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn listen() -> Result<Self, StartError> {
+        signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])
+            .map(Self)
+            .map_err(|error| StartError::new(format!("cannot catch signals: {error}")))
+    }
+}
+
+/// Waits for the signal that ends the server, and ends it: what is in progress is finished, within `timeout_ms`.
+pub fn wait(mut signals: Signals, server: &Server, timeout_ms: u64) -> ExitCode {
+    for signal in signals.0.forever() {
+        match signal {
+            SIGHUP => tracing::warn!("SIGHUP: the configuration is not read again by this version; restart to change it"),
+            _ => {
+                let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+                tracing::info!("{name}: accepting no more connections, finishing what is in progress");
+                return drain(&mut signals, server, Duration::from_millis(timeout_ms));
+            }
+        }
+    }
+    unreachable!("signals come for ever")
+}
+
+fn drain(signals: &mut Signals, server: &Server, timeout: Duration) -> ExitCode {
+    let began = Instant::now();
+    server.stop.store(true, Ordering::Relaxed);
+    server.faces.iter().for_each(|core| core.bell.ring_anyway());
+    loop {
+        std::thread::sleep(DRAIN_LOOK_EVERY);
+        let busy = server.faces.iter().filter(|core| !core.quiet.load(Ordering::Acquire)).count();
+        if busy == 0 && began.elapsed() >= DRAIN_AT_LEAST {
+            tracing::info!("stopped: everything in progress was finished");
+            return ExitCode::SUCCESS;
+        }
+        if began.elapsed() >= timeout {
+            tracing::warn!(cores = busy, "stopped after SHUTDOWN_TIMEOUT_MS with requests still in progress");
+            return ExitCode::SUCCESS;
+        }
+        if signals.0.pending().any(|signal| signal != SIGHUP) {
+            tracing::warn!("stopped at once by a second signal, with requests still in progress");
+            return ExitCode::SUCCESS;
+        }
+    }
+}

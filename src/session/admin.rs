@@ -1,0 +1,122 @@
+//! Questions that every core has a part in: is everybody alive, is everybody ready, what has everybody counted.
+
+use super::outbox::{Awaited, Numbers};
+use super::ticket::Ticket;
+use super::writing::Failure;
+use super::{Context, Session};
+use crate::engine::parts::Host;
+use crate::forward::Waiter;
+use crate::metrics::{Exposition, Merged, render};
+use crate::parcel::{Parcel, Work};
+use crate::protocol::answer;
+use crate::protocol::head::Head;
+use crate::protocol::route::Route;
+use crate::routing::ShardId;
+
+impl Session {
+    /// Asks all cores for their numbers; the answer follows when all have answered.
+    pub(super) fn ask_admin<H: Host>(&mut self, cx: &mut Context<'_, H>, mut ticket: Ticket, head: &Head<'_>) {
+        if ticket.route == Route::Readyz && cx.parts.draining {
+            return self.fail(cx, &ticket, &Failure::unavailable("this server is shutting down"));
+        }
+        // The one thing that a scrape can choose travels where a reader of values keeps its choice.
+        ticket.raw = Exposition::from_accept(head.accept) == Exposition::OpenMetrics;
+        let cores = cx.parts.router.shards();
+        let mut of_core: Vec<_> = (0..cores).map(|_| None).collect();
+        of_core[cx.parts.me.index()] = Some(cx.parts.snapshot());
+        let slot = self.outbox.next_slot();
+        for core in (0..cores).map(ShardId).filter(|core| *core != cx.parts.me) {
+            let mut parcel = cx.parts.forward.blank();
+            parcel.work = Work::Snapshot(None);
+            let waiter = Waiter::Slot { conn: self.id, slot };
+            if let Err((parcel, reason)) = cx.parts.send(cx.host, cx.now, parcel, core, waiter) {
+                // This core stays silent as far as the answer goes, and the deadline tells of it.
+                cx.parts.metrics.backpressure(reason);
+                cx.parts.forward.recycle(parcel);
+            }
+        }
+        let deadline = cx.now.mono().plus_millis(cx.parts.settings.request_timeout_ms);
+        self.outbox.wait(cx.parts, ticket, Awaited::Numbers(Box::new(Numbers { of_core, deadline })));
+        self.answer_if_complete(cx, slot);
+    }
+
+    /// Takes the numbers of one core.
+    pub(super) fn take_numbers<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, mut parcel: Box<Parcel>) {
+        if let (Some((_, Awaited::Numbers(numbers))), Work::Snapshot(found)) =
+            (self.outbox.waiting(slot), &mut parcel.work)
+        {
+            numbers.of_core[parcel.to.index()] = found.take();
+        }
+        cx.parts.forward.recycle(parcel);
+        self.answer_if_complete(cx, slot);
+    }
+
+    fn answer_if_complete<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64) {
+        if let Some((_, Awaited::Numbers(numbers))) = self.outbox.waiting(slot)
+            && numbers.of_core.iter().all(Option::is_some)
+        {
+            let of_core = std::mem::take(&mut numbers.of_core);
+            self.answer_numbers(cx, slot, &of_core.into_iter().flatten().collect::<Vec<_>>());
+        }
+    }
+
+    /// Answers what has waited for silent cores for too long.
+    pub(super) fn answer_overdue<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        for slot in self.outbox.overdue(cx.now.mono()) {
+            let Some((ticket, Awaited::Numbers(numbers))) = self.outbox.waiting(slot) else { continue };
+            let silent: Vec<_> = (0..).zip(&numbers.of_core).filter(|(_, it)| it.is_none()).map(|(n, _): (u16, _)| n).collect();
+            let failure = Failure::unavailable(format!("no answer from core {silent:?} within REQUEST_TIMEOUT_MS"));
+            let answered = ticket.answered(self.id, failure.status());
+            let date = cx.parts.date(cx.now);
+            let mut bytes = self.outbox.begin_slot(slot);
+            if let Some((ticket, _)) = self.outbox.waiting(slot) {
+                failure.write(&mut bytes, &ticket.head(&date));
+            }
+            self.outbox.finish_slot(cx, slot, bytes, [], answered);
+        }
+    }
+
+    fn answer_numbers<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, of_core: &[Box<crate::metrics::CoreMetrics>]) {
+        let date = cx.parts.date(cx.now);
+        let mut bytes = self.outbox.begin_slot(slot);
+        let (ticket, _) = self.outbox.waiting(slot).expect("the caller has just seen this slot");
+        let head = ticket.head(&date);
+        let timestamp = answer::timestamp(cx.now.unix());
+        match ticket.route {
+            Route::Healthz => {
+                let body = format!(r#"{{"status":"ok","timestamp":"{timestamp}","service":"cache-service"}}"#);
+                answer::json(&mut bytes, &head, 200, body.as_bytes());
+            }
+            Route::Readyz => {
+                let entries: u64 = of_core.iter().map(|core| core.shard.entries).sum();
+                let memory: u64 = of_core.iter().map(|core| core.shard.memory_bytes).sum();
+                let body = format!(
+                    r#"{{"status":"ready","timestamp":"{timestamp}","shards":{},"totalEntries":{entries},"memoryBytes":{memory}}}"#,
+                    of_core.len()
+                );
+                answer::json(&mut bytes, &head, 200, body.as_bytes());
+            }
+            _ => {
+                let exposition = if ticket.raw { Exposition::OpenMetrics } else { Exposition::Prometheus };
+                let text = render(&cx.parts.merge(cx.host, of_core), exposition);
+                answer::text(&mut bytes, &head, 200, exposition.content_type(), text.as_bytes());
+            }
+        }
+        let answered = ticket.answered(self.id, 200);
+        self.outbox.finish_slot(cx, slot, bytes, [], answered);
+    }
+}
+
+impl crate::engine::parts::Parts {
+    /// One picture of all cores.
+    fn merge(&self, host: &mut impl Host, of_core: &[Box<crate::metrics::CoreMetrics>]) -> Merged {
+        let mut merged = Merged::new(self.router.shards(), crate::metrics::ProcessFacts {
+            stats: host.process_stats(),
+            ..self.settings.process
+        });
+        for (core, numbers) in (0..).map(ShardId).zip(of_core) {
+            merged.add(core, numbers);
+        }
+        merged
+    }
+}

@@ -46,11 +46,11 @@ struct Arguments {
     env_file: Option<PathBuf>,
 
     /// The same as the command check-config
-    #[arg(long, conflicts_with = "print_config")]
+    #[arg(long, global = true, conflicts_with = "print_config")]
     check_config: bool,
 
     /// The same as the command print-config
-    #[arg(long)]
+    #[arg(long, global = true)]
     print_config: bool,
 
     #[command(flatten)]
@@ -158,6 +158,7 @@ mod tests {
     fn serving_is_what_happens_without_a_command() {
         assert!(matches!(parse(&[]).wanted(), Command::Serve));
         assert!(matches!(parse(&["--check-config"]).wanted(), Command::CheckConfig));
+        assert!(matches!(parse(&["serve", "--check-config"]).wanted(), Command::CheckConfig));
         assert!(matches!(parse(&["print-config"]).wanted(), Command::PrintConfig));
     }
 }

@@ -16,6 +16,7 @@ pub mod settings;
 mod token;
 
 pub use host::Host;
+pub(crate) use problem::one_line;
 pub use problem::{Problem, Problems};
 pub use raw::{CONFIG_FILE, Sources};
 pub use token::Token;

@@ -70,8 +70,8 @@ pub(super) fn quoted(value: &str) -> String {
     format!("{shown:?}")
 }
 
-/// The text with its control characters escaped, so that no value can forge a second line.
-pub(super) fn one_line(text: &str) -> String {
+/// The text with its control characters escaped, so that no value can forge a second line or steer a terminal.
+pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for char in text.chars() {
         if char.is_control() { line.extend(char.escape_default()) } else { line.push(char) }

@@ -164,7 +164,9 @@ impl Raw {
 
 fn config_file(sources: &Sources) -> Option<PathBuf> {
     let usual = Path::new(CONFIG_FILE);
-    sources.config_file.clone().or_else(|| usual.exists().then(|| usual.to_owned()))
+    // What cannot be looked at may be there: reading it then says why it cannot be read.
+    let present = || usual.try_exists().unwrap_or(true);
+    sources.config_file.clone().or_else(|| present().then(|| usual.to_owned()))
 }
 
 /// Reads a text file of at most [`FILE_BYTES_MAX`].

@@ -1,6 +1,6 @@
 //! The form of one log line.
 
-use crate::config::LogFormat;
+use crate::config::{LogFormat, one_line};
 use std::fmt::{self, Debug, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -156,15 +156,6 @@ impl Visit for TextFields<'_> {
             self.result = write!(self.out, " {}={}", field.name(), one_line(&format!("{value:?}")));
         }
     }
-}
-
-/// Control characters escaped, so that no value can forge a line or steer a terminal.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for char in text.chars() {
-        if char.is_control() { line.extend(char.escape_default()) } else { line.push(char) }
-    }
-    line
 }
 
 /// The text as a JSON string, RFC 8259 section 7.

@@ -131,6 +131,12 @@ mod tests {
     }
 
     #[test]
+    fn the_handle_can_be_shared_by_threads() {
+        const fn shared<T: Send + Sync>() {}
+        const { shared::<Handle>() };
+    }
+
+    #[test]
     fn a_json_line_is_flat_and_survives_any_text() {
         let dir = tempfile::tempdir().unwrap();
         let lines = logged(&to_file(&dir.path().join("log"), LogFormat::Json), |_| {

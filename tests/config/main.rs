@@ -1,5 +1,7 @@
 //! The configuration as operators meet it: the real program, its exit codes and its lines.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may fail it")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

@@ -146,7 +146,7 @@ impl Core {
             self.flush(conn);
         }
         self.host.lanes.ring();
-        self.engine.settle(self.clock.now());
+        self.engine.settle(self.clock.now(), &mut self.host);
         for notice in std::mem::take(&mut self.host.notices) {
             self.log(notice);
         }

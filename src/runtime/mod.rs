@@ -12,11 +12,11 @@ pub mod start;
 mod stop;
 pub mod supervisor;
 
-use crate::config::{Config, Sources};
+use crate::cli::{complain, say};
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::parts::{Parts, Settings};
 use crate::limits::{CONTROL_LANE_MAX, HUNG_AFTER_PINGS};
-use crate::logging;
 use crate::metrics::ProcessFacts;
 use crate::protocol::auth::Tokens;
 use crate::routing::{Router, ShardId};
@@ -48,18 +48,13 @@ const IO_MEMORY_BYTES: usize = 64 * 1024;
 
 /// Serves until a signal ends it. Returns the exit code of the process.
 #[must_use]
-pub fn serve(config: &Config, _sources: &Sources, log: &logging::Handle) -> ExitCode {
+pub fn serve(config: &Config) -> ExitCode {
     die_on_panic();
     let started = stop::Signals::listen().and_then(|signals| Ok((signals, Server::start(config)?)));
     match started {
-        Ok((signals, server)) => {
-            let code = stop::wait(signals, &server, config.shutdown_timeout_ms);
-            log.flush();
-            code
-        }
+        Ok((signals, server)) => stop::wait(signals, &server, config.shutdown_timeout_ms),
         Err(error) => {
             tracing::error!("cannot start: {error}");
-            log.flush();
             ExitCode::from(EXIT_UNAVAILABLE)
         }
     }
@@ -70,7 +65,7 @@ pub fn serve(config: &Config, _sources: &Sources, log: &logging::Handle) -> Exit
 fn die_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
-        eprintln!("cache-service: {} died: {panic}", thread.name().unwrap_or("a thread"));
+        complain(format_args!("{} died: {panic}", thread.name().unwrap_or("a thread")));
         // SAFETY: `_exit` has no preconditions. No destructor may run: other cores are in the middle of something.
         unsafe { libc::_exit(EXIT_PANIC) }
     }));
@@ -129,16 +124,17 @@ fn announce(config: &Config, address: std::net::SocketAddr) {
     tracing::info!(address, shards = config.shards, cpus = ?config.cpus, memory_budget_bytes = budget, "listening");
     if let Some(token) = &config.generated_token {
         let token = token.expose();
-        println!("no API_TOKEN is set: this server is for this machine only, and this token is good until it stops");
-        println!("try it:");
-        println!("  curl -X PUT http://{address}/v1/kv/greeting -H 'X-API-Token: {token}' -d '{{\"value\":\"hello\"}}'");
-        println!("  curl http://{address}/v1/kv/greeting");
+        // To the one who started the server, and not into the log, which is kept.
+        say("no token is configured: only this machine is served, and writes need this token until the server stops:");
+        say(format_args!(
+            "  curl -X PUT http://{address}/v1/kv/greeting -H 'X-API-Token: {token}' -d '{{\"value\":\"hello\"}}'"
+        ));
+        say(format_args!("  curl http://{address}/v1/kv/greeting"));
     }
 }
 
 fn die_of_hung_core(number: usize) {
     tracing::error!(core = number, "core {number} does not answer its pings any more: ending the process");
-    eprintln!("cache-service: core {number} hangs; ending the process");
     // The log is written by a thread of its own: give it a moment.
     std::thread::sleep(std::time::Duration::from_millis(100));
     // SAFETY: `_exit` has no preconditions. No destructor may run: a core is in the middle of something.

@@ -1,0 +1,106 @@
+//! What is wrong with a configuration: every mistake at once, one line each.
+
+use super::settings::Setting;
+use std::fmt;
+
+/// Longest value that a problem shows, in characters.
+const SHOWN_CHARS_MAX: usize = 80;
+
+/// One mistake of an operator. Its `Display` is one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem(String);
+
+impl Problem {
+    /// A value that is not allowed. A secret value is not shown.
+    #[must_use]
+    pub fn refused(setting: &Setting, value: &str, source: &str) -> Self {
+        Self::refused_since(setting, value, source, "")
+    }
+
+    /// A value that is not allowed, for a reason that the setting's description does not give. An empty `value` is one
+    /// that cannot be shown.
+    #[must_use]
+    pub fn refused_since(setting: &Setting, value: &str, source: &str, reason: &str) -> Self {
+        let shown = match value {
+            "" => String::new(),
+            _ if setting.is_secret() => "=(hidden)".to_owned(),
+            _ => format!("={}", quoted(value)),
+        };
+        let (separator, reason) = if reason.is_empty() { ("", "") } else { (": ", reason) };
+        let line = format!("{}{shown} from {source}{separator}{reason}; allowed: {}", setting.name, setting.allowed);
+        Self(one_line(&line))
+    }
+
+    /// Anything else; `text` must not contain a secret.
+    #[must_use]
+    pub fn other(text: &str) -> Self {
+        Self(one_line(text))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Everything that is wrong with a configuration; never empty. Its `Display` has one line for each problem.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// The problems, in the order of the settings; `Ok` if there are none.
+    pub(super) fn none_or(problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
+    }
+
+    /// The problems, one by one.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+}
+
+/// The value in quotes, its control characters escaped, cut where it becomes unreasonably long.
+pub(super) fn quoted(value: &str) -> String {
+    let mut shown: String = value.chars().take(SHOWN_CHARS_MAX).collect();
+    if shown.len() < value.len() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
+}
+
+/// The text with its control characters escaped, so that no value can forge a second line or steer a terminal.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_control() { line.extend(char.escape_default()) } else { line.push(char) }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings;
+    use super::*;
+
+    #[test]
+    fn a_problem_says_name_value_source_and_what_is_allowed_in_one_line() {
+        let problem = Problem::refused(&settings::SHARDS, "ze\nro", "environment variable SHARDS");
+        assert_eq!(
+            problem.to_string(),
+            r#"SHARDS="ze\nro" from environment variable SHARDS; allowed: an integer from 1 to 256"#
+        );
+    }
+
+    #[test]
+    fn a_refused_token_is_not_shown() {
+        let problem = Problem::refused(&settings::API_TOKEN, "s3cret value", "the command line");
+        assert!(!problem.to_string().contains("s3cret"), "{problem}");
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        assert_eq!(quoted(&"x".repeat(1000)).chars().count(), SHOWN_CHARS_MAX + 3);
+    }
+}

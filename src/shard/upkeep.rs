@@ -14,7 +14,7 @@ impl Shard {
     #[must_use]
     pub fn reserve(&mut self, now: Now, bytes: u64) -> bool {
         let now = self.observe(now);
-        self.store.blobs.free_dead(BLOB_CHUNKS_FREED_PER_SLICE);
+        self.free_slice();
         let fits = self.can_fit(bytes);
         if fits {
             self.make_room(now, bytes, 0);
@@ -46,8 +46,7 @@ impl Shard {
         let now = self.observe(now);
         let expiry_is_due = self.expire_slice(now);
         let eviction_is_due = self.evict_slice(now);
-        let freeing_is_due = self.store.blobs.free_dead(BLOB_CHUNKS_FREED_PER_SLICE);
-        self.refresh_gauges();
+        let freeing_is_due = self.free_slice();
         expiry_is_due || eviction_is_due || freeing_is_due
     }
 
@@ -60,7 +59,7 @@ impl Shard {
     /// latter. False, and nothing changed, if it cannot fit.
     pub(super) fn admit(&mut self, now: Now, existing: Option<Handle>, footprint: u64) -> bool {
         if footprint > INLINE_VALUE_BYTES_MAX as u64 {
-            self.store.blobs.free_dead(BLOB_CHUNKS_FREED_PER_SLICE);
+            self.free_slice();
         }
         if !self.can_fit(footprint) {
             return false;
@@ -121,6 +120,12 @@ impl Shard {
             Step::Idle => return false,
         }
         true
+    }
+
+    fn free_slice(&mut self) -> bool {
+        let more = self.store.blobs.free_dead(BLOB_CHUNKS_FREED_PER_SLICE);
+        self.refresh_gauges();
+        more
     }
 
     fn expire_slice(&mut self, now: Now) -> bool {

@@ -5,6 +5,7 @@ pub mod chunked;
 pub mod conditions;
 mod fields;
 pub mod head;
+pub mod json;
 pub mod media;
 pub mod route;
 pub mod target;

@@ -101,4 +101,27 @@ impl Route {
             Self::Unknown => "unknown",
         }
     }
+
+    /// The methods that this route knows, as the `Allow` field lists them; nothing for an unknown path.
+    #[must_use]
+    pub const fn allow_header(self) -> &'static str {
+        match self {
+            Self::Kv => "GET, HEAD, PUT, DELETE",
+            Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => "POST",
+            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs => "GET, HEAD",
+            Self::Unknown => "",
+        }
+    }
+
+    /// Whether this route knows `method`.
+    #[must_use]
+    pub const fn allows(self, method: Method) -> bool {
+        use Method::{Delete, Get, Head, Post, Put};
+        match self {
+            Self::Kv => matches!(method, Get | Head | Put | Delete),
+            Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => matches!(method, Post),
+            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs => matches!(method, Get | Head),
+            Self::Unknown => false,
+        }
+    }
 }

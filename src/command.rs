@@ -263,4 +263,7 @@ pub enum Refusal {
     /// The command reached the shard after its deadline.
     #[error("the request waited longer than REQUEST_TIMEOUT_MS")]
     TooLate,
+    /// The command did not reach the shard: too many others wait there.
+    #[error("the shard of this key has as much to do as MAX_SHARD_MAILBOX allows")]
+    Busy,
 }

@@ -26,6 +26,8 @@ pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 pub const BATCH_ITEMS_MAX: usize = 100;
 /// A batch's body may always be this large, however small `MAX_ITEM_BYTES` is.
 pub const BATCH_BODY_BYTES_MIN: u64 = 1024 * 1024;
+/// Longest body that names a counter, in bytes.
+pub const INCR_BODY_BYTES_MAX: u64 = 16 * 1024;
 /// Largest body that is read and dropped on a route that takes none, or after a refusal, before the connection is
 /// closed instead.
 pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;

@@ -1,6 +1,6 @@
 //! What travels between cores: questions on the way out, the same parcel with the answers on the way back.
 
-use crate::command::{Command, LeaseId, Outcome, Payload, Put, Span, Value, Verb};
+use crate::command::{Command, LeaseId, Outcome, Payload, Put, Refusal, Span, Value, Verb};
 use crate::limits::BUFFER_KEEP_BYTES;
 use crate::metrics::CoreMetrics;
 use crate::routing::ShardId;
@@ -184,6 +184,11 @@ pub struct OutcomeSink<'p> {
 }
 
 impl OutcomeSink<'_> {
+    /// Leaves word that nothing was done.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        self.outcomes.push(Outcome::Refused(refusal));
+    }
+
     /// Copies `outcome` into the parcel.
     pub fn put(&mut self, outcome: Outcome<&[u8]>) {
         let bytes = &mut *self.answer;

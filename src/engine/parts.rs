@@ -1,5 +1,6 @@
 //! What the connections of one core have in common: its shard, its parcels under way, its counters, its rules.
 
+use crate::command::{LeaseId, Payload, Put, Refusal, Verb};
 use crate::forward::{Forward, Waiter};
 use crate::metrics::{BackpressureReason, CoreMetrics, ProcessFacts, ProcessStats};
 use crate::parcel::{Parcel, Work};
@@ -10,6 +11,7 @@ use crate::session::ConnId;
 use crate::session::request_id::RequestIds;
 use crate::shard::Shard;
 use crate::time::{Mono, Now};
+use smallvec::SmallVec;
 use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -121,6 +123,8 @@ pub struct Parts {
     pub answered: Vec<Answered>,
     /// No new connections, and every answer is the last one on its connection.
     pub draining: bool,
+    /// Leases of other shards that are not needed any more, but could not be released yet.
+    to_release: Vec<(ShardId, LeaseId)>,
     date: [u8; 29],
     date_secs: u64,
 }
@@ -139,6 +143,7 @@ impl Parts {
             request_ids: ids,
             answered: Vec::with_capacity(256),
             draining: false,
+            to_release: Vec::new(),
             date: *b"Thu, 01 Jan 1970 00:00:00 GMT",
             date_secs: 0,
         }
@@ -195,5 +200,55 @@ impl Parts {
                 Err((parcel, reason))
             }
         }
+    }
+
+    /// Releases a lease, at once or, if the owner's lane is full, later.
+    pub fn release(&mut self, host: &mut impl Host, now: Now, owner: ShardId, lease: LeaseId) {
+        if owner == self.me {
+            self.shard.release(lease);
+        } else if !self.send_release(host, now, owner, lease) {
+            self.to_release.push((owner, lease));
+        }
+    }
+
+    /// Tries again what could not be released.
+    pub fn retry_releases(&mut self, host: &mut impl Host, now: Now) {
+        for (owner, lease) in std::mem::take(&mut self.to_release) {
+            self.release(host, now, owner, lease);
+        }
+    }
+
+    fn send_release(&mut self, host: &mut impl Host, now: Now, owner: ShardId, lease: LeaseId) -> bool {
+        let mut parcel = self.forward.blank();
+        parcel.work = Work::Release(lease);
+        match self.send(host, now, parcel, owner, Waiter::Nobody) {
+            Ok(()) => true,
+            Err((parcel, reason)) => {
+                self.metrics.backpressure(reason);
+                self.forward.recycle(parcel);
+                false
+            }
+        }
+    }
+
+    /// Fills in the outcomes of a parcel that could not be sent, and counts why. Long values in it are freed in slices.
+    pub fn refuse(&mut self, parcel: &mut Parcel, reason: BackpressureReason) {
+        self.metrics.backpressure(reason);
+        let shard = &mut self.shard;
+        parcel.apply(|command, sink| {
+            if let Verb::Put(Put { payload: Payload::Blob(blob), .. }) = command.verb {
+                shard.discard(blob);
+            }
+            sink.refuse(Refusal::Busy);
+        });
+    }
+
+    /// Takes back a parcel that nobody waits for any more.
+    pub fn discard(&mut self, now: Now, host: &mut impl Host, parcel: Box<Parcel>) {
+        let owner = parcel.to;
+        for lease in parcel.leases().collect::<SmallVec<[_; 1]>>() {
+            self.release(host, now, owner, lease);
+        }
+        self.forward.recycle(parcel);
     }
 }

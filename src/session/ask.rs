@@ -25,8 +25,8 @@ impl Session {
             Ok(()) => {
                 self.outbox.wait(cx.parts, ticket, Awaited::Outcome);
             }
-            Err((parcel, reason)) => {
-                cx.parts.metrics.backpressure(reason);
+            Err((mut parcel, reason)) => {
+                cx.parts.refuse(&mut parcel, reason);
                 cx.parts.forward.recycle(parcel);
                 self.fail(cx, &ticket, &Failure::backpressure(reason));
             }

@@ -1,0 +1,318 @@
+//! Bodies that do not come in one piece with their head, and what is done when they are whole.
+
+use super::batch::{self};
+use super::ticket::Ticket;
+use super::writing::Failure;
+use super::{Context, Reading, Session};
+use crate::blob::Blob;
+use crate::command::{Command, Conditions, Payload, Put, ValueKind, Verb};
+use crate::engine::parts::{Host, Parts, Settings};
+use crate::limits::{BATCH_BODY_BYTES_MIN, BLOB_CHUNK_BYTES, INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX};
+use crate::protocol::body::{self, Captured, Capture, IncrReader, ItemsReader, KeysReader, PutReader};
+use crate::protocol::chunked::ChunkedDecoder;
+use crate::protocol::head::BodyLength;
+use crate::protocol::media::Media;
+use crate::protocol::route::Route;
+use crate::protocol::target::KeyBuf;
+use crate::routing::KeyHash;
+use crate::time::Ttl;
+
+/// Where a PUT goes.
+#[derive(Debug)]
+pub struct PutTarget<K> {
+    /// The key.
+    pub key: K,
+    /// Its hash.
+    pub hash: KeyHash,
+    /// When the write may take place.
+    pub conditions: Conditions,
+    /// `?ttlSec=`, which a JSON body may overrule.
+    pub ttl: Option<Ttl>,
+}
+
+/// What is made of a body.
+#[derive(Debug)]
+pub enum Sink {
+    /// Nothing.
+    Discard,
+    /// A value in its JSON envelope.
+    PutJson(PutTarget<KeyBuf>, Box<PutReader>),
+    /// A value as it is, with its media type.
+    PutRaw(PutTarget<KeyBuf>, Box<str>, Capture),
+    /// The keys of a batch to read.
+    BatchGet(Box<KeysReader>),
+    /// The keys of a batch to delete.
+    BatchDelete(Box<KeysReader>),
+    /// The items of a batch to write.
+    BatchSet(Box<ItemsReader>),
+    /// A counter and its step.
+    Incr(Box<IncrReader>),
+}
+
+impl Sink {
+    /// For a PUT in JSON of a value of at most `value_bytes_max` bytes.
+    pub fn put_json(target: PutTarget<KeyBuf>, value_bytes_max: u64) -> Self {
+        Self::PutJson(target, Box::new(PutReader::new(value_bytes_max)))
+    }
+
+    /// For a PUT of bytes.
+    pub fn put_raw(target: PutTarget<KeyBuf>, media: &str) -> Self {
+        Self::PutRaw(target, media.into(), Capture::default())
+    }
+
+    /// For `batch/get`.
+    pub fn batch_get() -> Self {
+        Self::BatchGet(Box::default())
+    }
+
+    /// For `batch/delete`.
+    pub fn batch_delete() -> Self {
+        Self::BatchDelete(Box::default())
+    }
+
+    /// For `batch/set`, of values of at most `value_bytes_max` bytes each.
+    pub fn batch_set(value_bytes_max: u64) -> Self {
+        Self::BatchSet(Box::new(ItemsReader::new(value_bytes_max)))
+    }
+
+    /// For `incr`.
+    pub fn incr() -> Self {
+        Self::Incr(Box::default())
+    }
+
+    /// Whether the body is the value itself.
+    pub const fn is_raw(&self) -> bool {
+        matches!(self, Self::PutRaw(..))
+    }
+
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        match self {
+            Self::Discard => {}
+            Self::PutJson(_, reader) => reader.feed(bytes)?,
+            Self::PutRaw(_, _, capture) => capture.extend(bytes),
+            Self::BatchGet(reader) | Self::BatchDelete(reader) => reader.feed(bytes)?,
+            Self::BatchSet(reader) => reader.feed(bytes)?,
+            Self::Incr(reader) => reader.feed(bytes)?,
+        }
+        Ok(())
+    }
+
+    /// Bytes of values that it holds.
+    fn held_bytes(&self) -> u64 {
+        match self {
+            Self::PutJson(_, reader) => reader.captured_bytes(),
+            Self::PutRaw(_, _, capture) => capture.len(),
+            Self::BatchSet(reader) => reader.captured_bytes(),
+            _ => 0,
+        }
+    }
+}
+
+/// The longest body, in bytes; `json` says whether a PUT comes in a JSON envelope.
+pub fn body_bytes_max(route: Route, json: bool, settings: &Settings) -> u64 {
+    match route {
+        Route::Kv if json => settings.max_item_bytes + JSON_ENVELOPE_BYTES_MAX,
+        Route::Kv => settings.max_item_bytes,
+        Route::Incr => INCR_BODY_BYTES_MAX,
+        _ => settings.max_item_bytes.max(BATCH_BODY_BYTES_MIN),
+    }
+}
+
+#[derive(Debug)]
+enum Framing {
+    Length(u64),
+    Chunked(ChunkedDecoder),
+}
+
+/// A body on its way in.
+#[derive(Debug)]
+pub struct Intake {
+    /// `None` if the request has been answered already and the rest is dropped.
+    ticket: Option<Ticket>,
+    framing: Framing,
+    sink: Sink,
+    /// How much more the body may bring.
+    left_to_limit: u64,
+    limit: u64,
+    /// What this core's shard keeps free for it.
+    reserved: u64,
+}
+
+impl Intake {
+    /// For a body framed by `length`, of at most `limit` bytes.
+    pub fn new(parts: &mut Parts, ticket: Option<Ticket>, length: BodyLength, sink: Sink, limit: u64) -> Self {
+        parts.metrics.active_requests += u64::from(ticket.is_some());
+        let framing = match length {
+            BodyLength::None => Framing::Length(0),
+            BodyLength::Length(len) => Framing::Length(len),
+            BodyLength::Chunked => Framing::Chunked(ChunkedDecoder::new()),
+        };
+        Self { ticket, framing, sink, left_to_limit: limit, limit, reserved: 0 }
+    }
+
+    /// Whether the body is only being dropped.
+    pub const fn is_discarding(&self) -> bool {
+        self.ticket.is_none()
+    }
+
+    /// Gives up; returns the request, if it has not been answered.
+    pub fn abandon(mut self: Box<Self>, parts: &mut Parts) -> Option<Ticket> {
+        self.let_go(parts);
+        self.ticket.take()
+    }
+
+    fn let_go(&mut self, parts: &mut Parts) {
+        parts.metrics.active_requests -= u64::from(self.ticket.is_some());
+        parts.shard.unreserve(std::mem::take(&mut self.reserved));
+    }
+
+    /// Takes bytes; returns how many, and whether the body is complete.
+    fn take<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8]) -> Result<(usize, bool), Failure> {
+        let (used, data, done) = match &mut self.framing {
+            Framing::Length(left) => {
+                let len = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= len as u64;
+                (len, &bytes[..len], *left == 0)
+            }
+            Framing::Chunked(decoder) => {
+                let decoded = decoder.decode(bytes).map_err(Failure::chunked)?;
+                (decoded.consumed, decoded.data, decoded.done)
+            }
+        };
+        self.left_to_limit =
+            self.left_to_limit.checked_sub(data.len() as u64).ok_or_else(|| Failure::too_large(self.limit))?;
+        self.sink.feed(data)?;
+        self.reserve(cx)?;
+        Ok((used, done))
+    }
+
+    /// Makes room for what is being received, a chunk at a time; short bodies are not worth it.
+    fn reserve<H: Host>(&mut self, cx: &mut Context<'_, H>) -> Result<(), Failure> {
+        let held = self.sink.held_bytes();
+        if held > INLINE_VALUE_BYTES_MAX as u64 && held > self.reserved {
+            let more = (held - self.reserved).next_multiple_of(BLOB_CHUNK_BYTES as u64);
+            if !cx.parts.shard.reserve(cx.now, more) {
+                return Err(Failure::over_budget());
+            }
+            self.reserved += more;
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Takes bytes of a body; returns how many.
+    pub(super) fn read_body<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8]) -> usize {
+        let Reading::Body(intake) = &mut self.reading else { unreachable!("the caller has just seen a body") };
+        match intake.take(cx, bytes) {
+            Ok((used, done)) => {
+                if done {
+                    self.finish_body(cx);
+                }
+                used
+            }
+            Err(failure) => {
+                self.give_up_body(cx, &failure);
+                bytes.len()
+            }
+        }
+    }
+
+    /// Answers with `failure` in the middle of a body; the rest of it cannot be told from a request, so this is the end.
+    fn give_up_body<H: Host>(&mut self, cx: &mut Context<'_, H>, failure: &Failure) {
+        if let Reading::Body(intake) = std::mem::replace(&mut self.reading, Reading::Nothing)
+            && let Some(mut ticket) = intake.abandon(cx.parts)
+        {
+            ticket.keep_alive = false;
+            self.fail(cx, &ticket, failure);
+        }
+        self.end_reading(cx);
+    }
+
+    /// Does what a request asks for whose body is complete.
+    pub(super) fn finish_body<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        let Reading::Body(mut intake) = std::mem::replace(&mut self.reading, Reading::Head) else {
+            unreachable!("the caller has just seen a body")
+        };
+        intake.let_go(cx.parts);
+        let Intake { ticket: Some(ticket), sink, .. } = *intake else { return };
+        let keep_alive = ticket.keep_alive;
+        self.carry_out(cx, ticket, sink);
+        self.request_ends(cx, keep_alive);
+    }
+
+    fn carry_out<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: Ticket, sink: Sink) {
+        match sink {
+            Sink::Discard => {}
+            Sink::PutJson(target, reader) => match reader.finish() {
+                Ok(put) => {
+                    let ttl = put.ttl.or(target.ttl);
+                    self.put(cx, ticket, &target, put.kind, put.payload, put.raw_len, "", ttl);
+                }
+                Err(error) => self.fail(cx, &ticket, &error.into()),
+            },
+            Sink::PutRaw(target, media, capture) => {
+                let len = capture.len();
+                self.put(cx, ticket, &target, ValueKind::Bytes, capture.finish(), len, &media, target.ttl);
+            }
+            Sink::BatchGet(reader) => match reader.finish() {
+                Ok(keys) => self.ask_batch(cx, ticket, batch::Plan::get(keys)),
+                Err(error) => self.fail(cx, &ticket, &error.into()),
+            },
+            Sink::BatchDelete(reader) => match reader.finish() {
+                Ok(keys) => self.ask_batch(cx, ticket, batch::Plan::delete(keys)),
+                Err(error) => self.fail(cx, &ticket, &error.into()),
+            },
+            Sink::BatchSet(reader) => match reader.finish() {
+                Ok(items) => self.ask_batch(cx, ticket, batch::Plan::set(items)),
+                Err(error) => self.fail(cx, &ticket, &error.into()),
+            },
+            Sink::Incr(reader) => match reader.finish() {
+                Ok(incr) => {
+                    let hash = cx.parts.router.hash(&incr.key);
+                    let verb = Verb::Incr { delta: incr.delta, ttl: incr.ttl };
+                    self.ask(cx, ticket, Command { key: &incr.key, hash, verb });
+                }
+                Err(error) => self.fail(cx, &ticket, &error.into()),
+            },
+        }
+    }
+
+    /// A PUT whose body came with its head: nothing is copied but into the shard.
+    pub(super) fn put_in_place<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        ticket: Ticket,
+        target: PutTarget<&[u8]>,
+        media: Media<'_>,
+        body: &[u8],
+    ) -> Result<(), Failure> {
+        let (kind, value, raw_len, media, ttl) = match media {
+            Media::Json => {
+                let put = body::put_in_place(body)?;
+                (put.kind, put.text, put.raw_len, "", put.ttl.or(target.ttl))
+            }
+            Media::Bytes(media) => (ValueKind::Bytes, body, body.len() as u64, media, target.ttl),
+        };
+        if value.len() as u64 > cx.parts.settings.max_item_bytes {
+            return Err(Failure::too_large(cx.parts.settings.max_item_bytes));
+        }
+        let payload = if value.len() > INLINE_VALUE_BYTES_MAX {
+            let mut blob = Blob::new();
+            blob.extend_from_slice(value);
+            Payload::Blob(blob)
+        } else {
+            Payload::Inline(value)
+        };
+        let put = Put {
+            kind,
+            payload,
+            raw_len,
+            media: media.as_bytes(),
+            ttl: ttl.unwrap_or_default(),
+            conditions: target.conditions,
+        };
+        self.ask(cx, ticket, Command { key: target.key, hash: target.hash, verb: Verb::Put(put) });
+        Ok(())
+    }
+}

@@ -1,6 +1,7 @@
 //! Bytes to commands and outcomes to bytes: HTTP/1.1 heads and bodies, JSON, answers. Knows no shard and no socket.
 
 pub mod auth;
+pub mod body;
 pub mod chunked;
 pub mod conditions;
 mod fields;

@@ -224,13 +224,16 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_in_the_past_is_due_at_once() {
+    fn a_deadline_in_the_past_is_due_at_once_and_delays_nobody() {
         let mut deadlines = BTreeMap::new();
         let mut wheel = Wheel::default();
         assert_eq!(due(&mut wheel, &deadlines, 10_000), [0; 0]);
-        deadlines.insert(3, 9_000);
-        wheel.insert(Handle(3), 9_000);
+        for (handle, deadline) in [(1, 10_010), (3, 9_000)] {
+            deadlines.insert(handle, deadline);
+            wheel.insert(Handle(handle), deadline);
+        }
         assert_eq!(due(&mut wheel, &deadlines, 10_000), [3]);
+        assert_eq!(due(&mut wheel, &deadlines, 10_010), [1]);
     }
 
     #[test]

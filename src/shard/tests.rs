@@ -278,7 +278,7 @@ mod memory {
     fn full(keys: &[&str]) -> Shard {
         let mut shard = shard(Some(room_for(keys.len() as u64)));
         keys.iter().for_each(|key| {
-            assert!(matches!(set(&mut shard, at(0), key, &[0; 100], Ttl::NONE), Outcome::Written { .. }))
+            assert!(matches!(set(&mut shard, at(0), key, &[0; 100], Ttl::NONE), Outcome::Written { .. }));
         });
         assert_eq!(shard.stats().memory_bytes, room_for(keys.len() as u64));
         shard
@@ -399,6 +399,20 @@ mod memory {
         let again = leased(&mut shard, at(0), "a");
         [lease, again].into_iter().for_each(|lease| shard.release(lease));
         shard.assert_invariants();
+    }
+
+    #[test]
+    fn an_overwrite_of_a_leased_value_finds_its_room_elsewhere() {
+        let long = Shard::entry_footprint(1, 0, LONG as u64);
+        let mut shard = shard(Some(long * 3));
+        for key in ["a", "b", "c"] {
+            set(&mut shard, at(0), key, &vec![0; LONG], Ttl::NONE);
+        }
+        let lease = leased(&mut shard, at(0), "c");
+        set(&mut shard, at(0), "c", &vec![1; LONG], Ttl::NONE);
+        assert_eq!(present(&mut shard, &["a", "b", "c"]), [false, true, true]);
+        shard.assert_invariants();
+        shard.release(lease);
     }
 
     #[test]

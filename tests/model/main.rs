@@ -16,8 +16,15 @@ use naive::{Ask, Naive};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Steps with one shard before the next one begins afresh.
-const STEPS_PER_ROUND: u64 = 1_500;
+const STEPS_PER_ROUND: u64 = 500;
 const STEPS_DEFAULT: u64 = 15_000;
+
+/// Budgets for rounds in which anything may happen, in which short values compete, and in which long ones do.
+const BUDGETS: [&[Option<u64>]; 3] = [
+    &[None, Some(0), Some(1_000), Some(40_000), Some(2_000_000)],
+    &[Some(3_000), Some(5_000), Some(30_000)],
+    &[Some(120_000), Some(250_000), Some(500_000)],
+];
 
 #[test]
 fn a_shard_does_what_the_model_does() {
@@ -80,16 +87,22 @@ struct Pair {
     /// Few bits here make the hashes of different keys equal.
     hash_mask: u64,
     keys: u64,
+    /// Is asked for again and again: what happens to a key often depends on what just happened to it.
+    last_key: u64,
+    budgets: &'static [Option<u64>],
     mono_ms: u64,
     wall_offset_ms: u64,
     held: Vec<Held>,
+    /// More leases than this leave no room for anything else.
+    held_max: usize,
     evictions_seen: u64,
     trace: String,
 }
 
 impl Pair {
     fn new(random: &mut Random) -> Self {
-        let budget_bytes = budget(random);
+        let budgets = random.of(&BUDGETS);
+        let budget_bytes = random.of(budgets);
         let first_version = random.of(&[1, 1_000_000, u64::MAX - 100]);
         Self {
             shard: Shard::new(ShardConfig { budget_bytes, first_version }),
@@ -97,9 +110,12 @@ impl Pair {
             router: Router::new(1, [random.next(), random.next()]),
             hash_mask: random.of(&[0b11, u64::MAX]),
             keys: random.of(&[3, 12, 40]),
+            last_key: 0,
+            budgets,
             mono_ms: random.of(&[0, 12_345, 1 << 40]),
             wall_offset_ms: 1_700_000_000_000,
             held: Vec::new(),
+            held_max: random.of(&[2, 5, 20]),
             evictions_seen: 0,
             trace: String::new(),
         }
@@ -111,14 +127,17 @@ impl Pair {
 
     fn step(&mut self, random: &mut Random) {
         match random.below(100) {
-            0..6 => self.mono_ms += random.of(&[1, 99, 1_000, 1_001, 30_000, 4_000_000, 3_000_000_000_000]),
+            0..6 => self.mono_ms += random_pause_ms(random),
             6 => self.wall_offset_ms = self.wall_offset_ms.wrapping_add_signed(random.of(&[-5_000, 5_000])),
             7..12 => self.tick(),
             12 => self.change_budget(random),
             13..18 => self.release(random),
-            18..21 => self.reserve(random),
-            21..25 => self.unreserve(random),
+            18..20 => self.reserve(random),
+            20..25 => self.unreserve(random),
             _ => self.ask(random),
+        }
+        if self.held.len() > self.held_max {
+            self.release(random);
         }
         if random.one_in(16) || self.model.stats.evictions != self.evictions_seen {
             self.compare_keys();
@@ -126,7 +145,10 @@ impl Pair {
     }
 
     fn ask(&mut self, random: &mut Random) {
-        let key = format!("key-{}", random.below(self.keys)).into_bytes();
+        if !random.one_in(4) {
+            self.last_key = random.below(self.keys);
+        }
+        let key = format!("key-{}", self.last_key).into_bytes();
         let ask = random_ask(random, self.model.version(&key));
         self.trace += &format!(": {key:?} {ask:.200?}");
         let expected = self.model.apply(self.now(), &key, ask.clone());
@@ -180,7 +202,7 @@ impl Pair {
     fn change_budget(&mut self, random: &mut Random) {
         // What has expired and is not freed yet would count in the shard but not in the model.
         self.tick();
-        let budget_bytes = budget(random);
+        let budget_bytes = random.of(self.budgets);
         self.shard.set_budget(budget_bytes);
         self.model.set_limit(budget_bytes);
     }
@@ -196,7 +218,7 @@ impl Pair {
     }
 
     fn reserve(&mut self, random: &mut Random) {
-        let bytes = random.of(&[1, 1_000, 70_000, 1_000_000]);
+        let bytes = random.of(&[1, 1_000, 70_000, 400_000]);
         let expected = self.model.reserve(self.now(), bytes);
         assert_eq!(self.shard.reserve(self.now(), bytes), expected, "{}: reserve {bytes}", self.trace);
     }
@@ -248,10 +270,6 @@ impl Pair {
     }
 }
 
-fn budget(random: &mut Random) -> Option<u64> {
-    random.of(&[None, Some(0), Some(1_000), Some(5_000), Some(40_000), Some(200_000), Some(600_000), Some(2_000_000)])
-}
-
 fn random_ask(random: &mut Random, actual: Option<Version>) -> Ask {
     match random.below(10) {
         0..4 => {
@@ -293,8 +311,14 @@ fn random_put(random: &mut Random, actual: Option<Version>) -> Ask {
     Ask::Put { kind, raw_len: bytes.len() as u64 / 2, bytes, media, ttl, conditions }
 }
 
+/// Now and then long enough to expire nearly everything.
+fn random_pause_ms(random: &mut Random) -> u64 {
+    let leap = random.one_in(12);
+    random.of(if leap { &[30_000, 4_000_000, 3_000_000_000_000] } else { &[1, 99, 1_000, 1_001] })
+}
+
 fn random_ttl(random: &mut Random) -> Ttl {
-    Ttl::from_secs(random.of(&[0, 0, 1, 2, 30, 3_600, 2_147_483_647])).expect("within limits")
+    Ttl::from_secs(random.of(&[0, 0, 0, 0, 1, 2, 30, 3_600, 2_147_483_647])).expect("within limits")
 }
 
 fn random_conditions(random: &mut Random, actual: Option<Version>) -> Conditions {

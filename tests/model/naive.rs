@@ -258,7 +258,7 @@ impl Naive {
             None => delta.to_string(),
             Some(old) if old.kind != ValueKind::Number => return Err(Refusal::NotANumber),
             Some(old) if old.bytes.len() > INLINE_VALUE_BYTES_MAX => return Err(Refusal::Overflow),
-            Some(old) => sum(std::str::from_utf8(&old.bytes).unwrap(), delta)?,
+            Some(old) => sum(std::str::from_utf8(&old.bytes).expect("a number is ASCII"), delta)?,
         };
         let kept = old.and_then(|old| old.deadline_ms);
         let version = self.write(Entry {
@@ -302,6 +302,6 @@ fn sum(text: &str, delta: i64) -> Result<String, Refusal> {
         let in_range = text.parse::<i64>().is_ok() && i64::try_from(integer).is_ok();
         return if in_range { Ok(integer.to_string()) } else { Err(Refusal::Overflow) };
     }
-    let float = text.parse::<f64>().unwrap() + delta as f64;
+    let float = text.parse::<f64>().expect("a number") + delta as f64;
     if float.is_finite() { Ok(format!("{float:?}")) } else { Err(Refusal::Overflow) }
 }

@@ -1,0 +1,135 @@
+//! Where the text of a value goes while a body is read.
+
+use crate::blob::Blob;
+use crate::limits::{BLOB_CHUNK_BYTES, INLINE_VALUE_BYTES_MAX};
+use std::ops::Range;
+
+/// A value that was taken out of a body.
+#[derive(Debug)]
+pub enum Captured {
+    /// At most [`INLINE_VALUE_BYTES_MAX`] bytes.
+    Inline(Vec<u8>),
+    /// More than that.
+    Blob(Blob),
+}
+
+impl Captured {
+    /// How many bytes it has.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Blob(blob) => blob.len(),
+        }
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The memory that it takes, in bytes, whole chunks counted.
+    #[must_use]
+    pub fn footprint(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.capacity() as u64,
+            Self::Blob(blob) => blob.len().next_multiple_of(BLOB_CHUNK_BYTES as u64),
+        }
+    }
+}
+
+/// Takes the text of a value, piece by piece.
+pub(super) trait Capture {
+    /// Forgets everything: a value begins.
+    fn begin(&mut self);
+    /// Takes the next piece, which begins at byte `at` of the piece of the body that is being read.
+    fn push(&mut self, text: &[u8], at: usize);
+    /// Bytes taken.
+    fn len(&self) -> u64;
+}
+
+/// Takes nothing.
+#[derive(Debug, Default)]
+pub(super) struct Nothing;
+
+impl Capture for Nothing {
+    fn begin(&mut self) {}
+    fn push(&mut self, _text: &[u8], _at: usize) {}
+    fn len(&self) -> u64 {
+        0
+    }
+}
+
+/// Remembers where the value is, in a body that is there as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Place(pub Range<usize>);
+
+impl Capture for Place {
+    fn begin(&mut self) {
+        self.0 = 0..0;
+    }
+    fn push(&mut self, text: &[u8], at: usize) {
+        if self.0.is_empty() {
+            self.0 = at..at;
+        }
+        self.0.end = at + text.len();
+    }
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
+/// Copies the value, up to a bound.
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub bytes: Captured,
+    /// Whether the value is longer than the bound; nothing of it is kept then.
+    pub too_large: bool,
+    bytes_max: u64,
+}
+
+impl Copied {
+    pub fn new(bytes_max: u64) -> Self {
+        Self { bytes: Captured::Inline(Vec::new()), too_large: false, bytes_max }
+    }
+
+    /// What was taken, with nothing reserved beyond it.
+    pub fn finish(mut self) -> Captured {
+        match &mut self.bytes {
+            Captured::Inline(bytes) => bytes.shrink_to_fit(),
+            Captured::Blob(blob) => blob.shrink(),
+        }
+        self.bytes
+    }
+}
+
+impl Capture for Copied {
+    fn begin(&mut self) {
+        self.bytes = Captured::Inline(Vec::new());
+        self.too_large = false;
+    }
+
+    fn push(&mut self, text: &[u8], _at: usize) {
+        let len = self.bytes.len() + text.len() as u64;
+        if self.too_large || len > self.bytes_max {
+            self.begin();
+            self.too_large = true;
+            return;
+        }
+        match &mut self.bytes {
+            Captured::Blob(blob) => blob.extend_from_slice(text),
+            Captured::Inline(bytes) if len <= INLINE_VALUE_BYTES_MAX as u64 => bytes.extend_from_slice(text),
+            Captured::Inline(bytes) => {
+                let mut blob = Blob::new();
+                blob.extend_from_slice(bytes);
+                blob.extend_from_slice(text);
+                self.bytes = Captured::Blob(blob);
+            }
+        }
+    }
+
+    fn len(&self) -> u64 {
+        self.bytes.len()
+    }
+}

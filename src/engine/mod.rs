@@ -10,7 +10,8 @@ use crate::metrics::BackpressureReason;
 use crate::parcel::{Parcel, Work};
 use crate::session::{ConnId, Context, Flow, Session};
 use crate::time::Now;
-use crate::{forward::Waiter, protocol::answer};
+use crate::forward::Waiter;
+use crate::protocol::answer::{self, AnswerHead, ErrorCode, Failure};
 use parts::{Host, Notice, Parts};
 use slab::Slab;
 
@@ -57,10 +58,11 @@ impl Engine {
     fn refusal(&mut self, now: Now) -> Vec<u8> {
         let date = self.parts.date(now);
         let id = self.parts.request_ids.fresh();
-        let head =
-            answer::AnswerHead { request_id: id.as_bytes(), date: &date, http11: true, keep_alive: false, head_only: false };
+        let (http11, keep_alive, head_only) = (true, false, false);
+        let head = AnswerHead { request_id: id.text(), date: &date, http11, keep_alive, head_only };
+        let message = "this server has as many connections as MAX_CONNECTIONS allows";
         let mut bytes = Vec::new();
-        answer::unavailable(&mut bytes, &head, "this server has as many connections as MAX_CONNECTIONS allows");
+        answer::error(&mut bytes, &head, &Failure::new(ErrorCode::ServiceUnavailable, message));
         bytes
     }
 

@@ -12,6 +12,7 @@ use crate::protocol::answer;
 use crate::protocol::head::Head;
 use crate::protocol::route::Route;
 use crate::routing::ShardId;
+use crate::time::Now;
 
 impl Session {
     /// Asks all cores for their numbers; the answer follows when all have answered.
@@ -63,16 +64,10 @@ impl Session {
     /// Answers what has waited for silent cores for too long.
     pub(super) fn answer_overdue<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         for slot in self.outbox.overdue(cx.now.mono()) {
-            let Some((ticket, Awaited::Numbers(numbers))) = self.outbox.waiting(slot) else { continue };
+            let Some((_, Awaited::Numbers(numbers))) = self.outbox.waiting(slot) else { continue };
             let silent: Vec<_> = (0..).zip(&numbers.of_core).filter(|(_, it)| it.is_none()).map(|(n, _): (u16, _)| n).collect();
-            let failure = Failure::unavailable(format!("no answer from core {silent:?} within REQUEST_TIMEOUT_MS"));
-            let answered = ticket.answered(self.id, failure.status());
-            let date = cx.parts.date(cx.now);
-            let mut bytes = self.outbox.begin_slot(slot);
-            if let Some((ticket, _)) = self.outbox.waiting(slot) {
-                failure.write(&mut bytes, &ticket.head(&date));
-            }
-            self.outbox.finish_slot(cx, slot, bytes, [], answered);
+            let failure = Failure::unavailable(format!("no answer from cores {silent:?} within REQUEST_TIMEOUT_MS"));
+            self.fail_slot(cx, slot, &failure);
         }
     }
 
@@ -81,7 +76,7 @@ impl Session {
         let mut bytes = self.outbox.begin_slot(slot);
         let (ticket, _) = self.outbox.waiting(slot).expect("the caller has just seen this slot");
         let head = ticket.head(&date);
-        let timestamp = answer::timestamp(cx.now.unix());
+        let timestamp = timestamp(cx.now);
         match ticket.route {
             Route::Healthz => {
                 let body = format!(r#"{{"status":"ok","timestamp":"{timestamp}","service":"cache-service"}}"#);
@@ -105,6 +100,10 @@ impl Session {
         let answered = ticket.answered(self.id, 200);
         self.outbox.finish_slot(cx, slot, bytes, [], answered);
     }
+}
+
+fn timestamp(now: Now) -> String {
+    String::from_utf8_lossy(&answer::rfc3339(now.unix())).into_owned()
 }
 
 impl crate::engine::parts::Parts {

@@ -77,6 +77,16 @@ impl Session {
         self.outbox.finish(cx, bytes, None, ticket.answered(self.id, failure.status()));
     }
 
+    /// Answers the request that waits in slot `slot` with `failure`.
+    pub(super) fn fail_slot<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, failure: &Failure) {
+        let date = cx.parts.date(cx.now);
+        let mut bytes = self.outbox.begin_slot(slot);
+        let (ticket, _) = self.outbox.waiting(slot).expect("the caller has just seen this slot");
+        failure.write(&mut bytes, &ticket.head(&date));
+        let answered = ticket.answered(self.id, failure.status());
+        self.outbox.finish_slot(cx, slot, bytes, [], answered);
+    }
+
     /// Tells a peer that waits for it to send its body.
     pub(super) fn invite<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let pieces = smallvec::SmallVec::from_iter([super::outbox::Piece::Bytes(answer::CONTINUE.to_vec())]);

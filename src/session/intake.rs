@@ -1,6 +1,6 @@
 //! Bodies that do not come in one piece with their head, and what is done when they are whole.
 
-use super::batch::{self};
+use super::batch::Plan;
 use super::ticket::Ticket;
 use super::writing::Failure;
 use super::{Context, Reading, Session};
@@ -8,7 +8,7 @@ use crate::blob::Blob;
 use crate::command::{Command, Conditions, Payload, Put, ValueKind, Verb};
 use crate::engine::parts::{Host, Parts, Settings};
 use crate::limits::{BATCH_BODY_BYTES_MIN, BLOB_CHUNK_BYTES, INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX};
-use crate::protocol::body::{self, Captured, Capture, IncrReader, ItemsReader, KeysReader, PutReader};
+use crate::protocol::body::{self, Captured, IncrReader, ItemsReader, KeysReader, PutReader, StreamedPut};
 use crate::protocol::chunked::ChunkedDecoder;
 use crate::protocol::head::BodyLength;
 use crate::protocol::media::Media;
@@ -38,7 +38,7 @@ pub enum Sink {
     /// A value in its JSON envelope.
     PutJson(PutTarget<KeyBuf>, Box<PutReader>),
     /// A value as it is, with its media type.
-    PutRaw(PutTarget<KeyBuf>, Box<str>, Capture),
+    PutRaw(PutTarget<KeyBuf>, Box<str>, Captured),
     /// The keys of a batch to read.
     BatchGet(Box<KeysReader>),
     /// The keys of a batch to delete.
@@ -57,7 +57,7 @@ impl Sink {
 
     /// For a PUT of bytes.
     pub fn put_raw(target: PutTarget<KeyBuf>, media: &str) -> Self {
-        Self::PutRaw(target, media.into(), Capture::default())
+        Self::PutRaw(target, media.into(), Captured::default())
     }
 
     /// For `batch/get`.
@@ -89,7 +89,7 @@ impl Sink {
         match self {
             Self::Discard => {}
             Self::PutJson(_, reader) => reader.feed(bytes)?,
-            Self::PutRaw(_, _, capture) => capture.extend(bytes),
+            Self::PutRaw(_, _, captured) => captured.extend_from_slice(bytes),
             Self::BatchGet(reader) | Self::BatchDelete(reader) => reader.feed(bytes)?,
             Self::BatchSet(reader) => reader.feed(bytes)?,
             Self::Incr(reader) => reader.feed(bytes)?,
@@ -101,7 +101,7 @@ impl Sink {
     fn held_bytes(&self) -> u64 {
         match self {
             Self::PutJson(_, reader) => reader.captured_bytes(),
-            Self::PutRaw(_, _, capture) => capture.len(),
+            Self::PutRaw(_, _, captured) => captured.footprint(),
             Self::BatchSet(reader) => reader.captured_bytes(),
             _ => 0,
         }
@@ -245,37 +245,66 @@ impl Session {
         match sink {
             Sink::Discard => {}
             Sink::PutJson(target, reader) => match reader.finish() {
-                Ok(put) => {
-                    let ttl = put.ttl.or(target.ttl);
-                    self.put(cx, ticket, &target, put.kind, put.payload, put.raw_len, "", ttl);
-                }
+                Ok(put) => self.put(cx, ticket, target, put, ""),
                 Err(error) => self.fail(cx, &ticket, &error.into()),
             },
-            Sink::PutRaw(target, media, capture) => {
-                let len = capture.len();
-                self.put(cx, ticket, &target, ValueKind::Bytes, capture.finish(), len, &media, target.ttl);
+            Sink::PutRaw(target, media, payload) => {
+                let raw_len = payload.len();
+                let put = StreamedPut { kind: ValueKind::Bytes, payload, raw_len, ttl: Ttl::NONE };
+                self.put(cx, ticket, target, put, &media);
             }
             Sink::BatchGet(reader) => match reader.finish() {
-                Ok(keys) => self.ask_batch(cx, ticket, batch::Plan::get(keys)),
+                Ok(keys) => match Plan::get(keys) {
+                    Ok(plan) => self.ask_batch(cx, ticket, plan),
+                    Err(failure) => self.fail(cx, &ticket, &failure),
+                },
                 Err(error) => self.fail(cx, &ticket, &error.into()),
             },
             Sink::BatchDelete(reader) => match reader.finish() {
-                Ok(keys) => self.ask_batch(cx, ticket, batch::Plan::delete(keys)),
+                Ok(keys) => self.ask_batch(cx, ticket, Plan::delete(keys)),
                 Err(error) => self.fail(cx, &ticket, &error.into()),
             },
             Sink::BatchSet(reader) => match reader.finish() {
-                Ok(items) => self.ask_batch(cx, ticket, batch::Plan::set(items)),
+                Ok(items) => self.ask_batch(cx, ticket, Plan::set(items)),
                 Err(error) => self.fail(cx, &ticket, &error.into()),
             },
             Sink::Incr(reader) => match reader.finish() {
                 Ok(incr) => {
-                    let hash = cx.parts.router.hash(&incr.key);
+                    let hash = cx.parts.router.hash(incr.key());
                     let verb = Verb::Incr { delta: incr.delta, ttl: incr.ttl };
-                    self.ask(cx, ticket, Command { key: &incr.key, hash, verb });
+                    self.ask(cx, ticket, Command { key: incr.key(), hash, verb });
                 }
                 Err(error) => self.fail(cx, &ticket, &error.into()),
             },
         }
+    }
+
+    /// A PUT whose body has come piece by piece.
+    fn put<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        ticket: Ticket,
+        target: PutTarget<KeyBuf>,
+        put: StreamedPut,
+        media: &str,
+    ) {
+        let inline;
+        let payload = match put.payload {
+            Captured::Blob(blob) => Payload::Blob(blob),
+            Captured::Inline(bytes) => {
+                inline = bytes;
+                Payload::Inline(&inline[..])
+            }
+        };
+        let put = Put {
+            kind: put.kind,
+            payload,
+            raw_len: put.raw_len,
+            media: media.as_bytes(),
+            ttl: or_from_query(put.ttl, target.ttl),
+            conditions: target.conditions,
+        };
+        self.ask(cx, ticket, Command { key: &target.key, hash: target.hash, verb: Verb::Put(put) });
     }
 
     /// A PUT whose body came with its head: nothing is copied but into the shard.
@@ -290,9 +319,9 @@ impl Session {
         let (kind, value, raw_len, media, ttl) = match media {
             Media::Json => {
                 let put = body::put_in_place(body)?;
-                (put.kind, put.text, put.raw_len, "", put.ttl.or(target.ttl))
+                (put.kind, put.text, put.raw_len, "", put.ttl)
             }
-            Media::Bytes(media) => (ValueKind::Bytes, body, body.len() as u64, media, target.ttl),
+            Media::Bytes(media) => (ValueKind::Bytes, body, body.len() as u64, media, Ttl::NONE),
         };
         if value.len() as u64 > cx.parts.settings.max_item_bytes {
             return Err(Failure::too_large(cx.parts.settings.max_item_bytes));
@@ -309,10 +338,15 @@ impl Session {
             payload,
             raw_len,
             media: media.as_bytes(),
-            ttl: ttl.unwrap_or_default(),
+            ttl: or_from_query(ttl, target.ttl),
             conditions: target.conditions,
         };
         self.ask(cx, ticket, Command { key: target.key, hash: target.hash, verb: Verb::Put(put) });
         Ok(())
     }
+}
+
+/// The body's time to live, or if it names none, that of the query.
+fn or_from_query(of_body: Ttl, of_query: Option<Ttl>) -> Ttl {
+    if of_body == Ttl::NONE { of_query.unwrap_or(Ttl::NONE) } else { of_body }
 }

@@ -288,12 +288,13 @@ fn check_length(length: BodyLength, limit: u64) -> Result<(), Failure> {
     }
 }
 
-/// The condition as the client wrote it, for the answer to a conflict: without quotes if it is one version.
+/// `If-Match` as the client wrote it, for the answer to a conflict: without quotes if it is one version.
 fn expected(head: &Head<'_>) -> Option<Box<str>> {
-    let lines = if head.if_match.is_empty() { &head.if_none_match } else { &head.if_match };
-    let texts: Vec<_> = lines.into_iter().map(String::from_utf8_lossy).collect();
-    let text = texts.join(", ");
-    let bare = text.trim();
-    let inner = bare.strip_prefix('"').and_then(|it| it.strip_suffix('"')).filter(|it| !it.contains('"'));
-    (!bare.is_empty()).then(|| inner.unwrap_or(bare).into())
+    if head.if_match.is_empty() {
+        return None;
+    }
+    let lines: Vec<_> = head.if_match.into_iter().map(String::from_utf8_lossy).collect();
+    let text = lines.join(", ");
+    let one_version = text.trim().strip_prefix('"').and_then(|it| it.strip_suffix('"')).filter(|it| !it.contains('"'));
+    Some(one_version.unwrap_or(text.trim()).into())
 }

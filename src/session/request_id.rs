@@ -1,22 +1,31 @@
 //! The name of a request, in answers and logs.
 
+use crate::protocol::answer::RequestIdText;
 use smallvec::SmallVec;
 
-/// A request's ID: the client's own, or one that we made.
+/// A request's ID, kept for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(SmallVec<[u8; 40]>);
+pub enum RequestId {
+    /// The client's own: visible ASCII, checked by the parser.
+    Given(SmallVec<[u8; 40]>),
+    /// One that we made.
+    Fresh([u64; 2]),
+}
 
 impl RequestId {
-    /// The ID that a client sent: visible ASCII, checked by the parser.
+    /// The ID that a client sent.
     #[must_use]
     pub fn given(text: &str) -> Self {
-        Self(SmallVec::from_slice(text.as_bytes()))
+        Self::Given(SmallVec::from_slice(text.as_bytes()))
     }
 
-    /// Its characters, visible ASCII.
+    /// As the answer wants it.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    pub fn text(&self) -> RequestIdText<'_> {
+        match self {
+            Self::Given(text) => RequestIdText::Given(std::str::from_utf8(text).expect("it was a str when it came")),
+            Self::Fresh(halves) => RequestIdText::Fresh(*halves),
+        }
     }
 }
 
@@ -24,29 +33,22 @@ impl RequestId {
 /// starts at a random place.
 #[derive(Clone, Debug)]
 pub struct RequestIds {
-    prefix: [u8; 16],
+    core: u64,
     next: u64,
 }
 
 impl RequestIds {
     /// IDs that begin with `core` and count up from `first`; both should be random.
     #[must_use]
-    pub fn new(core: u64, first: u64) -> Self {
-        Self { prefix: hex(core), next: first }
+    pub const fn new(core: u64, first: u64) -> Self {
+        Self { core, next: first }
     }
 
     /// The next one.
-    pub fn fresh(&mut self) -> RequestId {
+    pub const fn fresh(&mut self) -> RequestId {
         self.next = self.next.wrapping_add(1);
-        let mut text = SmallVec::from_slice(&self.prefix);
-        text.extend_from_slice(&hex(self.next));
-        RequestId(text)
+        RequestId::Fresh([self.core, self.next])
     }
-}
-
-fn hex(number: u64) -> [u8; 16] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    std::array::from_fn(|place| DIGITS[(number >> (60 - 4 * place)) as usize & 15])
 }
 
 #[cfg(test)]
@@ -54,9 +56,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_hexadecimal_and_each_comes_once() {
+    fn each_id_comes_once() {
         let mut ids = RequestIds::new(0xab, u64::MAX);
-        assert_eq!(ids.fresh().as_bytes(), b"00000000000000ab0000000000000000");
-        assert_eq!(ids.fresh().as_bytes(), b"00000000000000ab0000000000000001");
+        assert_eq!(ids.fresh(), RequestId::Fresh([0xab, 0]));
+        assert_eq!(ids.fresh(), RequestId::Fresh([0xab, 1]));
     }
 }

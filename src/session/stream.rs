@@ -15,34 +15,33 @@ pub struct Stream {
     owner: ShardId,
     lease: LeaseId,
     offset: u64,
-    len: u64,
-    /// How the bytes are written, and what comes behind them.
-    tail: Tail,
+    /// How the bytes are written, and what comes behind them; `None` when everything has been written.
+    tail: Option<Tail>,
     /// A parcel is under way.
     pulling: bool,
-    done: bool,
 }
 
 impl Stream {
-    /// The value of `len` bytes that `owner` holds under `lease`.
+    /// The value that `owner` holds under `lease`, of which `tail` is left to write.
     #[must_use]
-    pub const fn new(conn: ConnId, owner: ShardId, lease: LeaseId, len: u64, tail: Tail) -> Self {
-        Self { conn, owner, lease, offset: 0, len, tail, pulling: false, done: false }
+    pub const fn new(conn: ConnId, owner: ShardId, lease: LeaseId, tail: Tail) -> Self {
+        Self { conn, owner, lease, offset: 0, tail: Some(tail), pulling: false }
     }
 
     /// Whether everything has been written and the lease released.
     #[must_use]
     pub const fn is_done(&self) -> bool {
-        self.done
+        self.tail.is_none()
     }
 
     /// Writes the next piece, or asks for it. False if nothing can be written until a parcel comes back.
     pub fn advance<H: Host>(&mut self, cx: &mut Context<'_, H>, out: &mut Vec<u8>) -> bool {
         if self.owner == cx.parts.me {
             let bytes = cx.parts.shard.lease_slice(self.lease, self.offset);
-            self.offset += bytes.len() as u64;
-            self.tail.encode_slice(bytes, out);
-            self.end_if_complete(cx, out);
+            let complete = self.write(bytes, out);
+            if complete {
+                cx.parts.release(cx.host, cx.now, self.owner, self.lease);
+            }
             return true;
         }
         if !self.pulling {
@@ -68,24 +67,27 @@ impl Stream {
     pub fn take_pulled<H: Host>(&mut self, cx: &mut Context<'_, H>, parcel: &Parcel, out: &mut Vec<u8>) {
         assert!(self.pulling, "a piece comes because it was asked for");
         self.pulling = false;
-        let bytes = parcel.pulled();
-        self.offset += bytes.len() as u64;
-        self.tail.encode_slice(bytes, out);
-        self.end_if_complete(cx, out);
-    }
-
-    fn end_if_complete<H: Host>(&mut self, cx: &mut Context<'_, H>, out: &mut Vec<u8>) {
-        assert!(self.offset <= self.len, "a lease holds the value that it was given for");
-        if self.offset == self.len {
-            self.tail.finish(out);
-            self.done = true;
+        if self.write(parcel.pulled(), out) {
             cx.parts.release(cx.host, cx.now, self.owner, self.lease);
         }
     }
 
+    /// Writes the piece at the offset; true if it was the last one.
+    fn write(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        let tail = self.tail.as_mut().expect("a stream that is done is not asked for more");
+        assert!(!bytes.is_empty(), "a lease holds the whole value that it was given for");
+        self.offset += bytes.len() as u64;
+        tail.encode_slice(bytes, out);
+        let complete = tail.remaining() == 0;
+        if complete && let Some(tail) = self.tail.take() {
+            tail.finish(out);
+        }
+        complete
+    }
+
     /// Gives the value up before its end.
     pub fn release<H: Host>(&self, cx: &mut Context<'_, H>) {
-        if !self.done {
+        if !self.is_done() {
             cx.parts.release(cx.host, cx.now, self.owner, self.lease);
         }
     }

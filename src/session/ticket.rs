@@ -26,7 +26,7 @@ pub struct Ticket {
     pub include_meta: bool,
     /// The value itself is wanted as the body.
     pub raw: bool,
-    /// The condition, as the client wrote it.
+    /// `If-Match` as the client wrote it, for the answer to a conflict.
     pub expected: Option<Box<str>>,
 }
 
@@ -35,7 +35,7 @@ impl Ticket {
     #[must_use]
     pub fn head<'a>(&'a self, date: &'a [u8; 29]) -> AnswerHead<'a> {
         AnswerHead {
-            request_id: self.id.as_bytes(),
+            request_id: self.id.text(),
             date,
             http11: self.http11,
             keep_alive: self.keep_alive,

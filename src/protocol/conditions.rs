@@ -91,6 +91,18 @@ pub fn version_set(lines: &FieldLines<'_>, comparison: Comparison) -> Result<Opt
     }
 }
 
+/// What the lines of `If-Match` say, to be named in an answer: joined, and a single tag without its quotes. `None` if
+/// there is no line. Bytes that are not UTF-8 are replaced.
+#[must_use]
+pub fn expected_text(lines: &FieldLines<'_>) -> Option<String> {
+    let joined = lines.join(b", ".as_slice());
+    let text = match joined.as_slice() {
+        [b'"', tag @ .., b'"'] if !tag.contains(&b'"') => tag,
+        text => text,
+    };
+    (!lines.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+}
+
 struct List {
     comparison: Comparison,
     elements: usize,
@@ -187,6 +199,15 @@ mod tests {
         let weak = "W/\"0000000000000001\"";
         assert_eq!(set(&[weak], Weak), these(&[1]));
         assert_eq!(set(&[weak], Strong), these(&[]));
+    }
+
+    #[test]
+    fn what_was_expected_is_shown_as_it_was_sent() {
+        let shown = |lines: &[&str]| expected_text(&lines.iter().map(|line| line.as_bytes()).collect());
+        assert_eq!(shown(&[]), None);
+        assert_eq!(shown(&["\"v1\""]).as_deref(), Some("v1"));
+        assert_eq!(shown(&["v1"]).as_deref(), Some("v1"));
+        assert_eq!(shown(&["\"v1\"", "\"v2\""]).as_deref(), Some("\"v1\", \"v2\""));
     }
 
     #[test]

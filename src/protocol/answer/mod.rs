@@ -1,0 +1,219 @@
+//! Complete HTTP/1.1 answers, appended to an output buffer from prepared pieces. Nothing here allocates or formats on
+//! the way of a read.
+//!
+//! What may be kept by caches in between: a value only if it is asked for anew each time (`no-cache`, with an `ETag` to
+//! ask by), for a write must be seen by every later read; errors and reports never (`no-store`).
+
+mod batch;
+mod code;
+mod dates;
+mod found;
+mod outcome;
+
+use super::conditions::hex;
+use super::json::text::escape_into;
+pub use batch::{BatchGet, DeleteResult, DeleteStatus, SetResult, delete_results, set_results};
+pub use code::ErrorCode;
+pub use dates::{imf_fixdate, rfc3339};
+pub use found::{Form, Found, Tail, found};
+pub use outcome::{conflict, counted, deleted, not_modified, written};
+
+/// What a peer waits for that sent `Expect: 100-continue`.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+const JSON: &[u8] = b"\r\nContent-Type: application/json; charset=utf-8";
+const NO_STORE: &[u8] = b"\r\nCache-Control: no-store";
+
+/// The name of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestIdText<'a> {
+    /// What the client called it: visible ASCII.
+    Given(&'a str),
+    /// A fresh one; written as 32 hexadecimal digits.
+    Fresh([u64; 2]),
+}
+
+/// What every answer needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerHead<'a> {
+    /// The name of the request.
+    pub request_id: RequestIdText<'a>,
+    /// The moment, from [`imf_fixdate`]; to be made once for each second.
+    pub date: &'a [u8; 29],
+    /// Whether the request was HTTP/1.1, or else 1.0.
+    pub http11: bool,
+    /// Whether the connection goes on.
+    pub keep_alive: bool,
+    /// Whether the body is to be left out (HEAD); the head stays the same.
+    pub head_only: bool,
+}
+
+macro_rules! status_lines {
+    ($status:expr, $($code:literal $reason:literal),+) => {
+        match $status {
+            $($code => concat!("HTTP/1.1 ", $code, " ", $reason, "\r\nDate: "),)+
+            _ => panic!("no answer of ours has this status"),
+        }
+    };
+}
+
+/// The status line and the beginning of the `Date` field.
+const fn status_line(status: u16) -> &'static str {
+    status_lines!(
+        status, 200 "OK", 201 "Created", 204 "No Content", 304 "Not Modified", 400 "Bad Request", 401 "Unauthorized",
+        404 "Not Found", 405 "Method Not Allowed", 408 "Request Timeout", 409 "Conflict", 413 "Content Too Large",
+        431 "Request Header Fields Too Large", 500 "Internal Server Error", 503 "Service Unavailable"
+    )
+}
+
+/// Writes the status line and the fields that all answers have. More fields may follow, each beginning with CR LF.
+fn begin(out: &mut Vec<u8>, head: &AnswerHead<'_>, status: u16) {
+    out.extend_from_slice(status_line(status).as_bytes());
+    out.extend_from_slice(head.date);
+    out.extend_from_slice(b"\r\nX-Request-ID: ");
+    match head.request_id {
+        RequestIdText::Given(id) => out.extend_from_slice(id.as_bytes()),
+        RequestIdText::Fresh(halves) => halves.iter().for_each(|&half| out.extend_from_slice(&hex(half))),
+    }
+    match (head.keep_alive, head.http11) {
+        (true, true) => {}
+        (true, false) => out.extend_from_slice(b"\r\nConnection: keep-alive"),
+        (false, _) => out.extend_from_slice(b"\r\nConnection: close"),
+    }
+}
+
+/// Writes the end of a head that a body of `len` bytes follows.
+fn end(out: &mut Vec<u8>, len: u64) {
+    out.extend_from_slice(b"\r\nContent-Length: ");
+    push_number(out, len);
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+fn push_number(out: &mut impl Extend<u8>, number: impl itoa::Integer) {
+    out.extend(itoa::Buffer::new().format(number).bytes());
+}
+
+/// Appends a JSON string.
+fn push_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    escape_into(text, out);
+    out.push(b'"');
+}
+
+/// Appends a JSON string or `null`.
+fn push_string_or_null(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => push_string(out, text),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// A key as text.
+///
+/// # Panics
+/// If it is not UTF-8: no such key passes the door.
+fn key_text(key: &[u8]) -> &str {
+    std::str::from_utf8(key).expect("keys are checked where they come in")
+}
+
+/// Answers with a JSON text.
+pub fn json(out: &mut Vec<u8>, head: &AnswerHead<'_>, status: u16, body: &[u8]) {
+    begin(out, head, status);
+    out.extend_from_slice(JSON);
+    out.extend_from_slice(NO_STORE);
+    end_with(out, head, body);
+}
+
+/// Answers with a text of any type: a scrape or a page.
+pub fn text(out: &mut Vec<u8>, head: &AnswerHead<'_>, status: u16, content_type: &str, body: &[u8]) {
+    begin(out, head, status);
+    out.extend_from_slice(b"\r\nContent-Type: ");
+    out.extend_from_slice(content_type.as_bytes());
+    out.extend_from_slice(b"\r\nX-Content-Type-Options: nosniff");
+    out.extend_from_slice(NO_STORE);
+    end_with(out, head, body);
+}
+
+fn end_with(out: &mut Vec<u8>, head: &AnswerHead<'_>, body: &[u8]) {
+    end(out, body.len() as u64);
+    if !head.head_only {
+        out.extend_from_slice(body);
+    }
+}
+
+/// What an error says.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// What went wrong.
+    pub code: ErrorCode,
+    /// The status; [`ErrorCode::status`], or a more special one such as 431.
+    pub status: u16,
+    /// For people.
+    pub message: &'a str,
+    /// The methods that the route knows, for [`ErrorCode::MethodNotAllowed`].
+    pub allow: Option<&'static str>,
+}
+
+impl<'a> Failure<'a> {
+    /// An error with the usual status of its code.
+    #[must_use]
+    pub const fn new(code: ErrorCode, message: &'a str) -> Self {
+        Self { code, status: code.status(), message, allow: None }
+    }
+
+    /// An error with the code that belongs to `status`.
+    #[must_use]
+    pub const fn of_status(status: u16, message: &'a str) -> Self {
+        Self { code: ErrorCode::of_status(status), status, message, allow: None }
+    }
+
+    /// The path is known, but only with the methods in `allow`.
+    #[must_use]
+    pub const fn method_not_allowed(allow: &'static str) -> Self {
+        let code = ErrorCode::MethodNotAllowed;
+        Self { code, status: code.status(), message: "this path does not know the method", allow: Some(allow) }
+    }
+}
+
+/// Answers with an error: with `WWW-Authenticate` if it is 401, `Retry-After` if it is 503.
+pub fn error(out: &mut Vec<u8>, head: &AnswerHead<'_>, failure: &Failure<'_>) {
+    let mut body = Vec::with_capacity(64 + failure.message.len());
+    push_error(&mut body, failure.code, failure.message);
+    body.push(b'}');
+    error_with(out, head, failure, &body);
+}
+
+/// Appends `{"error":{"code":…,"message":…}`, without the last bracket.
+fn begin_error(body: &mut Vec<u8>, code: ErrorCode, message: &str) {
+    body.extend_from_slice(b"{\"error\":{\"code\":\"");
+    body.extend_from_slice(code.name().as_bytes());
+    body.extend_from_slice(b"\",\"message\":");
+    push_string(body, message);
+}
+
+fn push_error(body: &mut Vec<u8>, code: ErrorCode, message: &str) {
+    begin_error(body, code, message);
+    body.push(b'}');
+}
+
+fn error_with(out: &mut Vec<u8>, head: &AnswerHead<'_>, failure: &Failure<'_>, body: &[u8]) {
+    begin(out, head, failure.status);
+    out.extend_from_slice(JSON);
+    out.extend_from_slice(NO_STORE);
+    if let Some(methods) = failure.allow {
+        out.extend_from_slice(b"\r\nAllow: ");
+        out.extend_from_slice(methods.as_bytes());
+    }
+    match failure.status {
+        401 => out.extend_from_slice(b"\r\nWWW-Authenticate: Bearer realm=\"cache-service\""),
+        503 => {
+            out.extend_from_slice(b"\r\nRetry-After: ");
+            push_number(out, crate::limits::RETRY_AFTER_SECS);
+        }
+        _ => {}
+    }
+    end_with(out, head, body);
+}
+
+#[cfg(test)]
+mod tests;

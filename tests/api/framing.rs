@@ -5,7 +5,7 @@ use crate::support::Server;
 use crate::support::http::{Next, RawConnection};
 
 /// Requests up to this long are also split in two at each position.
-const SPLIT_BYTES_MAX: usize = 120;
+const SPLIT_BYTES_MAX: usize = 256;
 
 fn server_with_key(shards: usize) -> Server {
     let server = Server::with_shards(shards);
@@ -67,11 +67,14 @@ fn sent_in_two(server: &Server, case: &Case) {
     if case.bytes.len() > SPLIT_BYTES_MAX {
         return;
     }
+    let mut connection = server.connect();
     for at in 1..case.bytes.len() {
         let (first, second) = case.bytes.split_at(at);
-        let mut connection = server.connect();
         send_pieces(&mut connection, [first, second]);
         check(case, &format!("split at {at}"), &mut connection, 1);
+        if !case.kept {
+            connection = server.connect();
+        }
     }
 }
 

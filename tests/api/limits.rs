@@ -1,7 +1,8 @@
 //! How much is too much.
 
 use crate::support::client::Request;
-use crate::support::{Server, TOKEN};
+use crate::support::http::Next;
+use crate::support::{RawConnection, Server, TOKEN, eventually, proc_fs};
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEAD_FIELDS_MAX: usize = 64;
@@ -126,15 +127,22 @@ fn a_batch_may_be_larger_than_an_item() {
 fn connections_beyond_the_limit_do_not_harm_those_within() {
     let server = Server::start(&[("MAX_CONNECTIONS", "20"), ("SHARDS", "2")]);
     let mut within: Vec<_> = (0..10).map(|_| server.connect()).collect();
-    within.iter_mut().for_each(crate::support::RawConnection::assert_open);
-    let beyond: Vec<_> =
-        (0..100).filter_map(|_| crate::support::RawConnection::try_open(server.address()).ok()).collect();
-    within.iter_mut().for_each(crate::support::RawConnection::assert_open);
-    drop(beyond);
-    crate::support::eventually("new connections are served again", || {
-        let mut connection = crate::support::RawConnection::try_open(server.address()).ok()?;
+    within.iter_mut().for_each(RawConnection::assert_open);
+    let fds_within = proc_fs::open_fds(server.pid());
+    let mut beyond: Vec<_> = (0..100).filter_map(|_| RawConnection::try_open(server.address()).ok()).collect();
+    for connection in &mut beyond {
         connection.try_send("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
-        matches!(connection.next(), crate::support::http::Next::Answer(answer) if answer.status == 200).then_some(())
+    }
+    within.iter_mut().for_each(RawConnection::assert_open);
+    // A connection may be accepted before it is turned away, but does not stay.
+    eventually("no more connections than allowed are held", || {
+        (proc_fs::open_fds(server.pid()) <= fds_within + 10).then_some(())
+    });
+    drop(beyond);
+    eventually("new connections are served again", || {
+        let mut connection = RawConnection::try_open(server.address()).ok()?;
+        connection.try_send("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+        matches!(connection.next(), Next::Answer(answer) if answer.status == 200).then_some(())
     });
 }
 
@@ -143,7 +151,7 @@ fn a_head_that_stands_still_ends_its_connection() {
     let server = Server::start(&[("HEADER_TIMEOUT_MS", "200"), ("IDLE_TIMEOUT_MS", "300")]);
     let mut slow = server.connect();
     slow.send("GET /v1/kv/k HTTP/1.1\r\nHo");
-    if let crate::support::http::Next::Answer(answer) = slow.next() {
+    if let Next::Answer(answer) = slow.next() {
         assert_eq!(answer.status, 408, "{answer:?}");
         slow.assert_closed();
     }

@@ -39,13 +39,3 @@ fn a_server_on_one_processor_has_one_shard() {
         proc_fs::threads(server.pid()).into_iter().filter(|thread| thread.cpus != [cpu]).collect();
     assert!(outside.is_empty(), "threads that escaped taskset: {outside:?}");
 }
-
-#[test]
-fn connections_reach_more_than_one_core() {
-    let server = Server::with_shards(4);
-    // 64 connections that all fell to the same one of four listeners would be a chance of 4 to the power of -63.
-    let mut connections: Vec<_> = (0..64).map(|_| server.connect()).collect();
-    connections.iter_mut().for_each(crate::support::RawConnection::assert_open);
-    let metrics = server.metrics();
-    assert_eq!(metrics.all("cache_entries_total").len(), 4);
-}

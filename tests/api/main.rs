@@ -1,0 +1,22 @@
+//! The HTTP contract, behaviour by behaviour, against the real server.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod auth;
+mod batch;
+mod conditions;
+mod errors;
+mod expect_and_chunked;
+mod framing;
+mod framing_cases;
+mod hygiene;
+mod incr;
+mod lifecycle;
+mod limits;
+mod pipelining;
+mod placement;
+mod raw_values;
+mod spread;
+mod ttl;
+mod values;

@@ -1,0 +1,88 @@
+//! What the kernel says about the server: threads, processors, sockets, descriptors, memory.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+/// A thread of a process.
+#[derive(Clone, Debug)]
+pub struct Thread {
+    /// Its name.
+    pub name: String,
+    /// The processors that it may run on.
+    pub cpus: Vec<usize>,
+}
+
+/// All threads of a process, by name.
+pub fn threads(pid: u32) -> Vec<Thread> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    // A thread may end between the listing and the look at it.
+    let statuses = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    let mut threads: Vec<Thread> = statuses
+        .map(|status| Thread { name: field(&status, "Name"), cpus: cpu_list(&field(&status, "Cpus_allowed_list")) })
+        .collect();
+    threads.sort_by(|a, b| a.name.cmp(&b.name));
+    threads
+}
+
+/// The processors that this test may use, and so those of a server that it starts.
+pub fn own_cpus() -> Vec<usize> {
+    cpu_list(&field(&fs::read_to_string("/proc/self/status").expect("/proc is there"), "Cpus_allowed_list"))
+}
+
+/// Resident memory in bytes.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let kib = field(&status, "VmRSS");
+    kib.trim_end_matches(" kB").trim().parse::<u64>().expect("VmRSS is a number of kB") * 1024
+}
+
+/// How many descriptors a process has open.
+pub fn open_fds(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("the process lives").count()
+}
+
+/// The inodes of the sockets of a process that listen on a TCP port over IPv4.
+pub fn listening_inodes(pid: u32, port: u16) -> BTreeSet<String> {
+    let own: BTreeSet<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("the process lives")
+        .flatten()
+        .filter_map(|fd| fs::read_link(fd.path()).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).expect("the process lives");
+    let listening = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+        let local_port = u16::from_str_radix(local.split_once(':')?.1, 16).ok()?;
+        (*state == LISTEN && local_port == port).then(|| (*inode).to_owned())
+    });
+    listening.filter(|inode| own.contains(inode)).collect()
+}
+
+/// The state of a listening socket in `/proc/net/tcp`.
+const LISTEN: &str = "0A";
+
+/// Raises this process's limit of open descriptors as far as it may; children inherit it. Gives the limit.
+pub fn raise_fd_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a pointer to a live, initialised rlimit and keep none.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max.min(65_536);
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+    }
+    limit.rlim_cur
+}
+
+fn field(status: &str, name: &str) -> String {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
+}
+
+/// `0-3,8` as its numbers.
+fn cpu_list(text: &str) -> Vec<usize> {
+    let number = |text: &str| text.parse::<usize>().unwrap_or_else(|_| panic!("bad processor list {text:?}"));
+    let range =
+        |part: &str| part.split_once('-').map_or_else(|| number(part)..=number(part), |(a, b)| number(a)..=number(b));
+    text.split(',').flat_map(range).collect()
+}

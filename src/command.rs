@@ -248,22 +248,32 @@ pub enum Outcome<B> {
     Refused(Refusal),
 }
 
-/// Why a shard did not do what it was asked.
+/// Why a command was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 pub enum Refusal {
     /// Incr of something that is not a number.
-    #[error("the value of this key is not a number")]
     NotANumber,
     /// Incr beyond what 64 bits, or a finite float, can hold.
-    #[error("the result does not fit into a 64-bit integer or a finite number")]
     Overflow,
     /// The entry would not fit into the shard's part of the memory budget even if it were alone there.
-    #[error("the value does not fit into this shard's part of the memory budget")]
     OverBudget,
     /// The command reached the shard after its deadline.
-    #[error("the request waited longer than REQUEST_TIMEOUT_MS")]
     TooLate,
     /// The command did not reach the shard: too many others wait there.
-    #[error("the shard of this key has as much to do as MAX_SHARD_MAILBOX allows")]
     Busy,
+}
+
+impl Refusal {
+    /// The reason, for the client.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::NotANumber => "the value of this key is not a number",
+            Self::Overflow => "the result does not fit into a 64-bit integer or a finite number",
+            Self::OverBudget => "the value does not fit into this shard's part of the memory budget",
+            Self::TooLate => "the request waited longer than REQUEST_TIMEOUT_MS",
+            Self::Busy => "the shard of this key has as much to do as MAX_SHARD_MAILBOX allows",
+        }
+    }
 }

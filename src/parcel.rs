@@ -278,10 +278,7 @@ mod tests {
             });
             assert_eq!(seen, [(b"a".to_vec(), b"\"one\"".to_vec()), (b"bb".to_vec(), b"2".to_vec())]);
             assert_eq!(parcel.key(1), b"bb");
-            assert_eq!(
-                parcel.outcome(1),
-                Outcome::Written { created: true, version: Version(2), expires_at: None }
-            );
+            assert_eq!(parcel.outcome(1), Outcome::Written { created: true, version: Version(2), expires_at: None });
             parcel.clear();
             assert!(parcel.is_empty());
         }

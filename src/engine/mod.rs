@@ -5,13 +5,13 @@
 
 pub mod parts;
 
+use crate::forward::Waiter;
 use crate::limits::FREED_PER_SLICE_MAX;
 use crate::metrics::BackpressureReason;
 use crate::parcel::{Parcel, Work};
+use crate::protocol::answer::{self, AnswerHead, ErrorCode, Failure};
 use crate::session::{ConnId, Context, Flow, Session};
 use crate::time::Now;
-use crate::forward::Waiter;
-use crate::protocol::answer::{self, AnswerHead, ErrorCode, Failure};
 use parts::{Host, Notice, Parts};
 use slab::Slab;
 
@@ -140,7 +140,7 @@ impl Engine {
     /// Does what is due by time, in one bounded slice: expiry, time-outs, releases that found a full lane. Call it each
     /// [`crate::limits::TICK_MS`], and again at once as long as it returns true.
     pub fn tick(&mut self, now: Now, host: &mut impl Host) -> bool {
-        self.parts.retry_releases(now, host);
+        self.parts.retry_releases(host, now);
         let sweeping = self.sweep(now, host);
         self.parts.shard.tick(now) || sweeping
     }

@@ -132,7 +132,14 @@ pub struct Parts {
 impl Parts {
     /// The parts of the core `me`.
     #[must_use]
-    pub fn new(me: ShardId, router: Router, shard: Shard, settings: Settings, ids: RequestIds, parcels_max: usize) -> Self {
+    pub fn new(
+        me: ShardId,
+        router: Router,
+        shard: Shard,
+        settings: Settings,
+        ids: RequestIds,
+        parcels_max: usize,
+    ) -> Self {
         Self {
             me,
             router,

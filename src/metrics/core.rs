@@ -1,6 +1,7 @@
 //! What one core counts.
 
 use super::durations::RequestDurations;
+use crate::protocol::auth::AuthFailure;
 use crate::protocol::route::{Method, Route};
 use crate::shard::stats::ShardStats;
 use std::ops::AddAssign;
@@ -51,29 +52,6 @@ impl BackpressureReason {
     }
 }
 
-/// Why a request was not authorised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AuthReason {
-    /// It carried no token.
-    MissingToken,
-    /// It carried a token that is not configured.
-    InvalidToken,
-}
-
-impl AuthReason {
-    /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::MissingToken, Self::InvalidToken];
-
-    /// The name in metrics and logs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MissingToken => "missing_token",
-            Self::InvalidToken => "invalid_token",
-        }
-    }
-}
-
 /// Everything that one core counts, since the start of the process unless said otherwise. Plain integers that belong to
 /// one core; what travels to the core that was scraped is a clone.
 #[derive(Clone, Debug, Default)]
@@ -84,8 +62,8 @@ pub struct CoreMetrics {
     pub active_requests: u64,
     /// Requests and connections refused, by [`BackpressureReason::ALL`].
     pub backpressure: [u64; BackpressureReason::ALL.len()],
-    /// Requests not authorised, by [`AuthReason::ALL`].
-    pub auth_failures: [u64; AuthReason::ALL.len()],
+    /// Requests not authorised, by [`AuthFailure::ALL`].
+    pub auth_failures: [u64; AuthFailure::ALL.len()],
     /// What the core's shard counts.
     pub shard: ShardStats,
     /// Operations that wait at the core's shard now.
@@ -113,7 +91,7 @@ impl CoreMetrics {
     }
 
     /// Counts a refusal for want of a valid token.
-    pub fn auth_failure(&mut self, reason: AuthReason) {
+    pub fn auth_failure(&mut self, reason: AuthFailure) {
         self.auth_failures[reason as usize] += 1;
     }
 }
@@ -189,7 +167,7 @@ mod tests {
     #[test]
     fn reasons_are_numbered_in_their_order() {
         assert!(BackpressureReason::ALL.iter().enumerate().all(|(n, &reason)| reason as usize == n));
-        assert!(AuthReason::ALL.iter().enumerate().all(|(n, &reason)| reason as usize == n));
+        assert!(AuthFailure::ALL.iter().enumerate().all(|(n, &reason)| reason as usize == n));
     }
 
     #[test]
@@ -198,7 +176,7 @@ mod tests {
         core.backpressure(BackpressureReason::Deadline);
         core.backpressure(BackpressureReason::OverBudget);
         core.backpressure(BackpressureReason::OverBudget);
-        core.auth_failure(AuthReason::InvalidToken);
+        core.auth_failure(AuthFailure::InvalidToken);
         assert_eq!(core.backpressure, [0, 0, 0, 1, 0, 0, 2]);
         assert_eq!(core.auth_failures, [0, 1]);
     }

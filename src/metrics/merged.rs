@@ -154,7 +154,8 @@ impl Merged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{AuthReason, BackpressureReason};
+    use crate::metrics::BackpressureReason;
+    use crate::protocol::auth::AuthFailure;
     use crate::protocol::route::{Method, Route};
 
     fn with_entries(entries: &[u64]) -> Merged {
@@ -193,7 +194,7 @@ mod tests {
         };
         for _ in 0..unit {
             core.backpressure(BackpressureReason::LaneFull);
-            core.auth_failure(AuthReason::MissingToken);
+            core.auth_failure(AuthFailure::MissingToken);
             core.record_request(Method::Get, Route::Kv, 200, 1_000_000_000);
         }
         core

@@ -10,7 +10,7 @@ mod exposition;
 mod merged;
 mod text;
 
-pub use self::core::{AuthReason, BackpressureReason, CoreMetrics};
+pub use self::core::{BackpressureReason, CoreMetrics};
 pub use self::durations::{DurationHistogram, RequestDurations, RequestSeries, STATUSES};
 pub use self::exposition::Exposition;
 pub use self::merged::{ConfigReloads, Merged, ProcessFacts, ProcessStats, ShardLine};

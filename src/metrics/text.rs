@@ -1,10 +1,11 @@
 //! Renders a scrape.
 
-use super::core::{AuthReason, BackpressureReason};
+use super::core::BackpressureReason;
 use super::exposition::Exposition;
 use super::merged::{Merged, ShardLine};
 use super::{classic, durations::RequestSeries};
 use crate::command::ValueKind;
+use crate::protocol::auth::AuthFailure;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet, text,
@@ -103,7 +104,7 @@ fn encode_refusals(page: &mut Page, merged: &Merged) -> fmt::Result {
     let total = merged.total();
     let backpressure = BackpressureReason::ALL.map(BackpressureReason::name).into_iter().zip(total.backpressure);
     page.counters("cache_backpressure", "Requests and connections refused at a limit", by("reason", backpressure))?;
-    let failures = AuthReason::ALL.map(AuthReason::name).into_iter().zip(total.auth_failures);
+    let failures = AuthFailure::ALL.map(AuthFailure::reason).into_iter().zip(total.auth_failures);
     page.counters("cache_auth_failures", "Requests without a valid token", by("reason", failures))
 }
 

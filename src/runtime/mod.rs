@@ -204,7 +204,8 @@ fn run_core(seed: Seed) {
     match LocalExecutorBuilder::new(Placement::Fixed(cpu)).io_memory(IO_MEMORY_BYTES).make() {
         Ok(executor) => executor.run(live(seed)),
         Err(error) => {
-            let reason = format!("core {number} cannot start on CPU {cpu}: {error}; see LimitMEMLOCK, SHARDS and taskset");
+            let reason =
+                format!("core {number} cannot start on CPU {cpu}: {error}; see LimitMEMLOCK, SHARDS and taskset");
             // Whoever waits for this has gone only if another core has failed before.
             let _ = ready.send(Err(StartError::new(reason)));
         }

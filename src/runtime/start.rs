@@ -30,7 +30,10 @@ impl StartError {
                 format!("another process listens on port {} (see `ss -ltnp`): stop it, or set PORT", address.port())
             }
             io::ErrorKind::PermissionDenied => {
-                format!("port {} needs privileges: set PORT to 1024 or more, or grant CAP_NET_BIND_SERVICE", address.port())
+                format!(
+                    "port {} needs privileges: set PORT to 1024 or more, or grant CAP_NET_BIND_SERVICE",
+                    address.port()
+                )
             }
             io::ErrorKind::AddrNotAvailable => {
                 format!("this machine has no address {}: set HOST to one of `ip address`", address.ip())

@@ -31,7 +31,9 @@ impl Signals {
 pub fn wait(mut signals: Signals, server: &Server, timeout_ms: u64) -> ExitCode {
     for signal in signals.0.forever() {
         match signal {
-            SIGHUP => tracing::warn!("SIGHUP: the configuration is not read again by this version; restart to change it"),
+            SIGHUP => {
+                tracing::warn!("SIGHUP: the configuration is not read again by this version; restart to change it")
+            }
             _ => {
                 let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
                 tracing::info!("{name}: accepting no more connections, finishing what is in progress");

@@ -22,11 +22,11 @@ impl Session {
         }
         // The one thing that a scrape can choose travels where a reader of values keeps its choice.
         ticket.raw = Exposition::from_accept(head.accept) == Exposition::OpenMetrics;
-        let cores = cx.parts.router.shards();
+        let (cores, me) = (cx.parts.router.shards(), cx.parts.me);
         let mut of_core: Vec<_> = (0..cores).map(|_| None).collect();
-        of_core[cx.parts.me.index()] = Some(cx.parts.snapshot());
+        of_core[me.index()] = Some(cx.parts.snapshot());
         let slot = self.outbox.next_slot();
-        for core in (0..cores).map(ShardId).filter(|core| *core != cx.parts.me) {
+        for core in (0..cores).map(ShardId).filter(|core| *core != me) {
             let mut parcel = cx.parts.forward.blank();
             parcel.work = Work::Snapshot(None);
             let waiter = Waiter::Slot { conn: self.id, slot };
@@ -65,13 +65,19 @@ impl Session {
     pub(super) fn answer_overdue<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         for slot in self.outbox.overdue(cx.now.mono()) {
             let Some((_, Awaited::Numbers(numbers))) = self.outbox.waiting(slot) else { continue };
-            let silent: Vec<_> = (0..).zip(&numbers.of_core).filter(|(_, it)| it.is_none()).map(|(n, _): (u16, _)| n).collect();
+            let silent: Vec<_> =
+                (0..).zip(&numbers.of_core).filter(|(_, it)| it.is_none()).map(|(n, _): (u16, _)| n).collect();
             let failure = Failure::unavailable(format!("no answer from cores {silent:?} within REQUEST_TIMEOUT_MS"));
             self.fail_slot(cx, slot, &failure);
         }
     }
 
-    fn answer_numbers<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, of_core: &[Box<crate::metrics::CoreMetrics>]) {
+    fn answer_numbers<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        slot: u64,
+        of_core: &[Box<crate::metrics::CoreMetrics>],
+    ) {
         let date = cx.parts.date(cx.now);
         let mut bytes = self.outbox.begin_slot(slot);
         let (ticket, _) = self.outbox.waiting(slot).expect("the caller has just seen this slot");
@@ -109,10 +115,10 @@ fn timestamp(now: Now) -> String {
 impl crate::engine::parts::Parts {
     /// One picture of all cores.
     fn merge(&self, host: &mut impl Host, of_core: &[Box<crate::metrics::CoreMetrics>]) -> Merged {
-        let mut merged = Merged::new(self.router.shards(), crate::metrics::ProcessFacts {
-            stats: host.process_stats(),
-            ..self.settings.process
-        });
+        let mut merged = Merged::new(
+            self.router.shards(),
+            crate::metrics::ProcessFacts { stats: host.process_stats(), ..self.settings.process },
+        );
         for (core, numbers) in (0..).map(ShardId).zip(of_core) {
             merged.add(core, numbers);
         }

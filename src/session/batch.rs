@@ -1,22 +1,21 @@
 //! Many commands in one request: one parcel for each shard, all under way at once, answered in the order of the request.
 
 use super::outbox::{Awaited, Piece};
-use super::stream::Stream;
 use super::ticket::Ticket;
-use super::writing::{Failure, ItemFailure};
-use super::{Context, Session};
-use crate::command::{Command, Conditions, Outcome, Payload, Put, Refusal, Value, Verb};
+use super::writing::{Failure, LeasedTail};
+use super::{ConnId, Context, Session};
+use crate::command::{Command, Conditions, Outcome, Payload, Put, Refusal, Verb};
 use crate::engine::parts::Host;
 use crate::forward::Waiter;
 use crate::parcel::Parcel;
-use crate::protocol::answer::{self, BatchBody};
-use crate::protocol::body::{BatchItem, Captured, SentKey, StreamedPut};
+use crate::protocol::answer::{self, AnswerHead, BatchGet, DeleteResult, DeleteStatus, ErrorCode, SetResult};
+use crate::protocol::body::{BatchItem, BodyError, Captured, SentKey, StreamedPut};
+use crate::protocol::route::Route;
 use crate::routing::ShardId;
-use crate::time::Ttl;
 
 /// What a batch asks for, item by item.
 #[derive(Debug)]
-pub struct Plan(Vec<(SentKey, Result<Wish, ItemFailure>)>);
+pub struct Plan(Vec<(SentKey, Result<Wish, BodyError>)>);
 
 #[derive(Debug)]
 enum Wish {
@@ -39,18 +38,18 @@ impl Plan {
 
     /// Deletes `keys`.
     pub fn delete(keys: Vec<SentKey>) -> Self {
-        let wish = |key: &SentKey| key.valid().map(|_| Wish::Delete).map_err(ItemFailure::from);
+        let wish = |key: &SentKey| key.valid().map(|_| Wish::Delete).map_err(BodyError::from);
         Self(keys.into_iter().map(|key| (wish(&key), key)).map(|(wish, key)| (key, wish)).collect())
     }
 
     /// Writes `items`.
     pub fn set(items: Vec<BatchItem>) -> Self {
-        Self(items.into_iter().map(|it| (it.key, it.put.map(Wish::Put).map_err(ItemFailure::from))).collect())
+        Self(items.into_iter().map(|it| (it.key, it.put.map(Wish::Put))).collect())
     }
 }
 
 /// A batch whose parcels are under way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Batch {
     /// One for each shard that has a part in it; `None` as long as it is under way.
     parcels: Vec<(ShardId, Option<Box<Parcel>>)>,
@@ -63,7 +62,13 @@ enum Item {
     /// Which parcel, and which of its commands.
     Asked { parcel: usize, place: usize },
     /// It could not be asked for.
-    Failed(SentKey, ItemFailure),
+    Failed { key: SentKey, code: ErrorCode, message: String },
+}
+
+impl Item {
+    fn failed(key: SentKey, error: BodyError) -> Self {
+        Self::Failed { key, code: ErrorCode::of_status(error.status()), message: error.to_string() }
+    }
 }
 
 impl Session {
@@ -105,27 +110,33 @@ impl Session {
         if batch.parcels.iter().any(|(_, parcel)| parcel.is_none()) {
             return;
         }
-        let batch = std::mem::replace(batch, Box::new(Batch { parcels: Vec::new(), order: Vec::new() }));
         let route = ticket.route;
-        match body_of(&batch, route, self.id) {
-            Ok((len, pieces)) => self.answer_batch(cx, slot, len, pieces),
-            Err(failure) => {
-                self.fail_slot(cx, slot, &failure);
-                batch.release(cx);
-            }
+        let batch = std::mem::take(batch);
+        if let Some(refusal) = batch.refusal().filter(|_| route == Route::BatchGet) {
+            // Hits and misses are all that this answer can name.
+            batch.release(cx);
+            self.fail_slot(cx, slot, &Failure::from(refusal));
+        } else {
+            self.answer_batch(cx, slot, &batch);
         }
         for (_, parcel) in batch.parcels {
             cx.parts.forward.recycle(parcel.expect("the batch is whole"));
         }
     }
 
-    fn answer_batch<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, len: u64, pieces: Vec<Piece>) {
+    fn answer_batch<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, batch: &Batch) {
         let date = cx.parts.date(cx.now);
         let mut bytes = self.outbox.begin_slot(slot);
         let (ticket, _) = self.outbox.waiting(slot).expect("the caller has just seen this slot");
-        answer::json_head(&mut bytes, &ticket.head(&date), 200, len);
+        let head = ticket.head(&date);
+        let mut rest = Vec::new();
+        match ticket.route {
+            Route::BatchGet => rest = batch.write_hits(&mut bytes, &head, self.id),
+            Route::BatchSet => answer::json(&mut bytes, &head, 200, &answer::set_results(batch.set_results())),
+            _ => answer::json(&mut bytes, &head, 200, &answer::delete_results(batch.delete_results())),
+        }
         let answered = ticket.answered(self.id, 200);
-        self.outbox.finish_slot(cx, slot, bytes, pieces, answered);
+        self.outbox.finish_slot(cx, slot, bytes, rest, answered);
     }
 }
 
@@ -135,8 +146,8 @@ fn pack<H: Host>(cx: &mut Context<'_, H>, plan: Plan) -> Batch {
     for (sent, wish) in plan.0 {
         let item = match (wish, sent.valid()) {
             (Ok(wish), Ok(key)) => batch.add(cx, key, wish),
-            (Err(failure), _) => Item::Failed(sent, failure),
-            (Ok(_), Err(error)) => Item::Failed(sent, error.into()),
+            (Err(error), _) => Item::failed(sent, error),
+            (Ok(_), Err(error)) => Item::failed(sent, error.into()),
         };
         batch.order.push(item);
     }
@@ -180,6 +191,67 @@ impl Batch {
         Some((parcel.key(*place), parcel, parcel.outcome(*place)))
     }
 
+    /// Why a command was not carried out, if one was not.
+    fn refusal(&self) -> Option<Refusal> {
+        self.order.iter().filter_map(|item| self.outcome(item)).find_map(|(_, _, outcome)| match outcome {
+            Outcome::Refused(refusal) => Some(refusal),
+            _ => None,
+        })
+    }
+
+    /// Writes the answer to a read; returns what comes behind `bytes`, for the values that are not there yet.
+    fn write_hits(&self, bytes: &mut Vec<u8>, head: &AnswerHead<'_>, conn: ConnId) -> Vec<Piece> {
+        let outcomes: Vec<_> = self.order.iter().filter_map(|item| self.outcome(item)).collect();
+        let hits = || {
+            outcomes.iter().filter_map(|(key, parcel, outcome)| match outcome {
+                Outcome::Found { meta, value, .. } => Some((*key, parcel.to, meta, value)),
+                _ => None,
+            })
+        };
+        let misses = || outcomes.iter().filter(|(_, _, it)| matches!(it, Outcome::Missing)).map(|(key, _, _)| *key);
+        let mut writer = BatchGet::begin(bytes, head, hits().map(|(key, _, meta, _)| (key, meta)), misses());
+        let mut pieces = Vec::new();
+        let mut behind = Vec::new();
+        for (key, owner, meta, value) in hits() {
+            let out = if pieces.is_empty() { &mut *bytes } else { &mut behind };
+            let tail = writer.hit(out, key, meta, value);
+            if let Some(leased) = LeasedTail::new(*value, tail) {
+                if !behind.is_empty() {
+                    pieces.push(Piece::Bytes(std::mem::take(&mut behind)));
+                }
+                pieces.push(Piece::Stream(Box::new(leased.stream(conn, owner))));
+            }
+        }
+        writer.finish(if pieces.is_empty() { &mut *bytes } else { &mut behind }, misses());
+        if !behind.is_empty() {
+            pieces.push(Piece::Bytes(behind));
+        }
+        pieces
+    }
+
+    fn set_results(&self) -> impl Iterator<Item = SetResult<'_>> {
+        self.order.iter().map(|item| match (item, self.outcome(item)) {
+            (_, Some((key, _, Outcome::Written { created, version, .. }))) => {
+                SetResult { key: shown(key), outcome: Ok((created, version)) }
+            }
+            (item, outcome) => {
+                let (key, code, message) = failed(item, outcome);
+                SetResult { key, outcome: Err((code, message)) }
+            }
+        })
+    }
+
+    fn delete_results(&self) -> impl Iterator<Item = DeleteResult<'_>> {
+        self.order.iter().map(|item| match (item, self.outcome(item)) {
+            (_, Some((key, _, Outcome::Deleted))) => DeleteResult { key: shown(key), status: DeleteStatus::Deleted },
+            (_, Some((key, _, Outcome::Missing))) => DeleteResult { key: shown(key), status: DeleteStatus::Missing },
+            (item, outcome) => {
+                let (key, code, message) = failed(item, outcome);
+                DeleteResult { key, status: DeleteStatus::Error(code, message) }
+            }
+        })
+    }
+
     /// Releases what was leased for an answer that is not given.
     fn release<H: Host>(&self, cx: &mut Context<'_, H>) {
         for (owner, parcel) in &self.parcels {
@@ -187,5 +259,23 @@ impl Batch {
                 cx.parts.release(cx.host, cx.now, *owner, lease);
             }
         }
+    }
+}
+
+fn shown(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key).ok()
+}
+
+/// What to say of an item that was not done.
+fn failed<'b>(
+    item: &'b Item,
+    outcome: Option<(&'b [u8], &Parcel, Outcome<&[u8]>)>,
+) -> (Option<&'b str>, ErrorCode, &'b str) {
+    match (item, outcome) {
+        (Item::Failed { key, code, message }, _) => (key.shown(), *code, message),
+        (_, Some((key, _, Outcome::Refused(refusal)))) => {
+            (shown(key), ErrorCode::of_refusal(refusal), refusal.message())
+        }
+        (_, outcome) => unreachable!("a shard does not answer a write with {outcome:?}"),
     }
 }

@@ -7,7 +7,9 @@ use super::{Context, Reading, Session};
 use crate::blob::Blob;
 use crate::command::{Command, Conditions, Payload, Put, ValueKind, Verb};
 use crate::engine::parts::{Host, Parts, Settings};
-use crate::limits::{BATCH_BODY_BYTES_MIN, BLOB_CHUNK_BYTES, INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX};
+use crate::limits::{
+    BATCH_BODY_BYTES_MIN, BLOB_CHUNK_BYTES, INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX,
+};
 use crate::protocol::body::{self, Captured, IncrReader, ItemsReader, KeysReader, PutReader, StreamedPut};
 use crate::protocol::chunked::ChunkedDecoder;
 use crate::protocol::head::BodyLength;

@@ -119,7 +119,13 @@ impl Outbox {
     }
 
     /// Takes back what [`Outbox::begin`] gave, with the answer in it, or a further piece of it.
-    pub fn finish<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: Vec<u8>, stream: Option<Stream>, answered: Answered) {
+    pub fn finish<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        bytes: Vec<u8>,
+        stream: Option<Stream>,
+        answered: Answered,
+    ) {
         if self.has_slots() {
             let mut pieces = SmallVec::from_iter([Piece::Bytes(bytes)]);
             pieces.extend(stream.map(|stream| Piece::Stream(Box::new(stream))));

@@ -77,11 +77,18 @@ impl Session {
                 return None;
             }
             cx.parts.metrics.backpressure(BackpressureReason::MaxInflight);
-            return Some(self.refuse(cx, head, route, &Failure::unavailable("as many requests as MAX_INFLIGHT allows are in progress")));
+            return Some(self.refuse(
+                cx,
+                head,
+                route,
+                &Failure::unavailable("as many requests as MAX_INFLIGHT allows are in progress"),
+            ));
         }
         Some(match self.admit(cx, head, route) {
             Err(failure) => self.refuse(cx, head, route, &failure),
-            Ok(()) => self.begin(cx, head, target, following).unwrap_or_else(|failure| self.refuse(cx, head, route, &failure)),
+            Ok(()) => {
+                self.begin(cx, head, target, following).unwrap_or_else(|failure| self.refuse(cx, head, route, &failure))
+            }
         })
     }
 
@@ -97,7 +104,7 @@ impl Session {
             return Ok(());
         }
         cx.parts.settings.tokens.check(&head.credentials).map_err(|reason| {
-            cx.parts.metrics.auth_failure(reason.into());
+            cx.parts.metrics.auth_failure(reason);
             cx.host.notice(Notice::AuthFailed { conn: self.id, reason, route });
             Failure::unauthorized(reason)
         })
@@ -135,7 +142,12 @@ impl Session {
     }
 
     /// GET, HEAD and DELETE of one key.
-    fn ask_of_key<H: Host>(&mut self, cx: &mut Context<'_, H>, head: &Head<'_>, key: KeyText<'_>) -> Result<usize, Failure> {
+    fn ask_of_key<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        head: &Head<'_>,
+        key: KeyText<'_>,
+    ) -> Result<usize, Failure> {
         let mut scratch = KeyBuf::new();
         let key = decode_key(key, &mut scratch)?;
         let hash = cx.parts.router.hash(key);
@@ -143,7 +155,7 @@ impl Session {
         let options = QueryOptions::parse(head.query)?;
         let mut ticket = self.ticket(cx, head, Route::Kv);
         let verb = if head.method == Method::Delete {
-            ticket.expected = expected(head);
+            ticket.expected = conditions::expected_text(&head.if_match);
             Verb::Delete { conditions }
         } else {
             ticket.include_meta = options.include_meta;
@@ -174,7 +186,7 @@ impl Session {
         check_length(head.body, body_bytes_max(Route::Kv, matches!(media, Media::Json), &cx.parts.settings))?;
         if let Some(body) = whole_body(head.body, following) {
             let mut ticket = self.ticket(cx, head, Route::Kv);
-            ticket.expected = expected(head);
+            ticket.expected = conditions::expected_text(&head.if_match);
             let target = PutTarget { key, hash, conditions, ttl };
             let keep_alive = ticket.keep_alive;
             self.put_in_place(cx, ticket, target, media, body)?;
@@ -201,7 +213,7 @@ impl Session {
         let limit = body_bytes_max(route, !sink.is_raw(), &cx.parts.settings);
         check_length(head.body, limit)?;
         let mut ticket = self.ticket(cx, head, route);
-        ticket.expected = expected(head);
+        ticket.expected = conditions::expected_text(&head.if_match);
         if head.expect_continue && following.is_empty() && head.body != BodyLength::None {
             self.invite(cx);
         }
@@ -286,15 +298,4 @@ fn check_length(length: BodyLength, limit: u64) -> Result<(), Failure> {
         BodyLength::Length(len) if len > limit => Err(Failure::too_large(limit)),
         _ => Ok(()),
     }
-}
-
-/// `If-Match` as the client wrote it, for the answer to a conflict: without quotes if it is one version.
-fn expected(head: &Head<'_>) -> Option<Box<str>> {
-    if head.if_match.is_empty() {
-        return None;
-    }
-    let lines: Vec<_> = head.if_match.into_iter().map(String::from_utf8_lossy).collect();
-    let text = lines.join(", ");
-    let one_version = text.trim().strip_prefix('"').and_then(|it| it.strip_suffix('"')).filter(|it| !it.contains('"'));
-    Some(one_version.unwrap_or(text.trim()).into())
 }

@@ -27,7 +27,7 @@ pub struct Ticket {
     /// The value itself is wanted as the body.
     pub raw: bool,
     /// `If-Match` as the client wrote it, for the answer to a conflict.
-    pub expected: Option<Box<str>>,
+    pub expected: Option<String>,
 }
 
 impl Ticket {

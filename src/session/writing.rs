@@ -40,11 +40,6 @@ impl Failure {
         self.status
     }
 
-    /// The code and the message, for one item of a batch.
-    pub fn of_item(&self) -> (ErrorCode, &str) {
-        (self.code, &self.message)
-    }
-
     /// Not a request.
     pub fn head(error: HeadError) -> Self {
         Self::of_status(error.status(), error.message())
@@ -78,7 +73,10 @@ impl Failure {
 
     /// The body is longer than `limit` bytes.
     pub fn too_large(limit: u64) -> Self {
-        Self::new(ErrorCode::PayloadTooLarge, format!("the body is longer than the {limit} bytes allowed here (see MAX_ITEM_BYTES)"))
+        Self::new(
+            ErrorCode::PayloadTooLarge,
+            format!("the body is longer than the {limit} bytes allowed here (see MAX_ITEM_BYTES)"),
+        )
     }
 
     /// What is being received does not fit into memory.
@@ -94,7 +92,7 @@ impl Failure {
     /// A queue is full.
     pub fn backpressure(reason: BackpressureReason) -> Self {
         Self::unavailable(match reason {
-            BackpressureReason::LaneFull => "the shard of this key has as much to do as MAX_SHARD_MAILBOX allows",
+            BackpressureReason::LaneFull => Refusal::Busy.message(),
             _ => "as many requests as MAX_INFLIGHT allows are in progress",
         })
     }
@@ -108,7 +106,7 @@ impl Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self::new(ErrorCode::of_refusal(refusal), refusal.to_string())
+        Self::new(ErrorCode::of_refusal(refusal), refusal.message())
     }
 }
 

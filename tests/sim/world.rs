@@ -226,9 +226,15 @@ impl World {
         let (text, expect) = match self.chance.below(4) {
             0 | 1 => (format!("GET /v1/kv/{key}?raw=true HTTP/1.1\r\nHost: sim\r\n\r\n"), Expect::Get(key)),
             2 => {
-                let value = format!("\"{}\"", "v".repeat(self.chance.below(if self.chance.one_in(8) { 150_000 } else { 90 }) as usize));
+                let value = format!(
+                    "\"{}\"",
+                    "v".repeat(self.chance.below(if self.chance.one_in(8) { 150_000 } else { 90 }) as usize)
+                );
                 let body = format!("{{\"value\":{value}}}");
-                let head = format!("PUT /v1/kv/{key} HTTP/1.1\r\nHost: sim\r\nX-API-Token: {TOKEN}\r\nContent-Length: {}\r\n\r\n", body.len());
+                let head = format!(
+                    "PUT /v1/kv/{key} HTTP/1.1\r\nHost: sim\r\nX-API-Token: {TOKEN}\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
                 (head + &body, Expect::Put(key, value))
             }
             _ => (

@@ -80,7 +80,7 @@ impl ErrorCode {
         match refusal {
             Refusal::NotANumber | Refusal::Overflow => Self::BadRequest,
             Refusal::OverBudget => Self::PayloadTooLarge,
-            Refusal::TooLate => Self::ServiceUnavailable,
+            Refusal::TooLate | Refusal::Busy => Self::ServiceUnavailable,
         }
     }
 }

@@ -13,7 +13,27 @@ pub enum Captured {
     Blob(Blob),
 }
 
+impl Default for Captured {
+    fn default() -> Self {
+        Self::Inline(Vec::new())
+    }
+}
+
 impl Captured {
+    /// Adds `bytes` at the end.
+    pub fn extend_from_slice(&mut self, more: &[u8]) {
+        match self {
+            Self::Blob(blob) => blob.extend_from_slice(more),
+            Self::Inline(bytes) if bytes.len() + more.len() <= INLINE_VALUE_BYTES_MAX => bytes.extend_from_slice(more),
+            Self::Inline(bytes) => {
+                let mut blob = Blob::new();
+                blob.extend_from_slice(bytes);
+                blob.extend_from_slice(more);
+                *self = Self::Blob(blob);
+            }
+        }
+    }
+
     /// How many bytes it has.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -91,7 +111,7 @@ pub(super) struct Copied {
 
 impl Copied {
     pub fn new(bytes_max: u64) -> Self {
-        Self { bytes: Captured::Inline(Vec::new()), too_large: false, bytes_max }
+        Self { bytes: Captured::default(), too_large: false, bytes_max }
     }
 
     /// What was taken, with nothing reserved beyond it.
@@ -106,27 +126,17 @@ impl Copied {
 
 impl Capture for Copied {
     fn begin(&mut self) {
-        self.bytes = Captured::Inline(Vec::new());
+        self.bytes = Captured::default();
         self.too_large = false;
     }
 
     fn push(&mut self, text: &[u8], _at: usize) {
-        let len = self.bytes.len() + text.len() as u64;
-        if self.too_large || len > self.bytes_max {
+        if self.too_large || self.bytes.len() + text.len() as u64 > self.bytes_max {
             self.begin();
             self.too_large = true;
             return;
         }
-        match &mut self.bytes {
-            Captured::Blob(blob) => blob.extend_from_slice(text),
-            Captured::Inline(bytes) if len <= INLINE_VALUE_BYTES_MAX as u64 => bytes.extend_from_slice(text),
-            Captured::Inline(bytes) => {
-                let mut blob = Blob::new();
-                blob.extend_from_slice(bytes);
-                blob.extend_from_slice(text);
-                self.bytes = Captured::Blob(blob);
-            }
-        }
+        self.bytes.extend_from_slice(text);
     }
 
     fn len(&self) -> u64 {

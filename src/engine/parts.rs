@@ -4,6 +4,7 @@ use crate::command::{LeaseId, Payload, Put, Refusal, Verb};
 use crate::forward::{Forward, Waiter};
 use crate::metrics::{BackpressureReason, CoreMetrics, ProcessFacts, ProcessStats};
 use crate::parcel::{Parcel, Work};
+use crate::protocol::answer;
 use crate::protocol::auth::{AuthFailure, Tokens};
 use crate::protocol::route::{Method, Route};
 use crate::routing::{Router, ShardId};
@@ -12,8 +13,6 @@ use crate::session::request_id::RequestIds;
 use crate::shard::Shard;
 use crate::time::{Mono, Now};
 use smallvec::SmallVec;
-use std::io::Write as _;
-use std::time::{Duration, UNIX_EPOCH};
 
 /// The rules of one core, from the configuration; what is a limit of the whole process there is this core's share here.
 #[derive(Clone, Debug)]
@@ -161,9 +160,7 @@ impl Parts {
         let secs = now.unix().0 / 1_000;
         if secs != self.date_secs {
             self.date_secs = secs;
-            let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(secs));
-            let written = write!(&mut self.date[..], "{date}");
-            assert!(written.is_ok(), "an IMF-fixdate has 29 characters until the year 9999");
+            self.date = answer::imf_fixdate(now.unix());
         }
         self.date
     }

@@ -144,6 +144,12 @@ impl Shard {
         store::entry_footprint(key_len, media_len, payload_len)
     }
 
+    /// Whether any long value is held for somebody who sends it.
+    #[must_use]
+    pub fn has_leases(&self) -> bool {
+        self.leases.len() > 0
+    }
+
     /// Checks everything in the shard against everything else; takes time in proportion to what it holds.
     ///
     /// # Panics

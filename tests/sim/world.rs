@@ -337,7 +337,7 @@ impl World {
             assert!(engine.is_quiet());
             assert_eq!(engine.parts().metrics.active_requests, 0);
             assert_eq!(engine.parts().metrics.connections, 0);
-            assert!(engine.parts().shard.leases_are_released());
+            assert!(!engine.parts().shard.has_leases());
             engine.parts().shard.assert_invariants();
         }
     }

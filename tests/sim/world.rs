@@ -226,10 +226,9 @@ impl World {
         let (text, expect) = match self.chance.below(4) {
             0 | 1 => (format!("GET /v1/kv/{key}?raw=true HTTP/1.1\r\nHost: sim\r\n\r\n"), Expect::Get(key)),
             2 => {
-                let value = format!(
-                    "\"{}\"",
-                    "v".repeat(self.chance.below(if self.chance.one_in(8) { 150_000 } else { 90 }) as usize)
-                );
+                let most = if self.chance.one_in(8) { 150_000 } else { 90 };
+                let len = self.chance.below(most) as usize;
+                let value = format!("\"{}\"", "v".repeat(len));
                 let body = format!("{{\"value\":{value}}}");
                 let head = format!(
                     "PUT /v1/kv/{key} HTTP/1.1\r\nHost: sim\r\nX-API-Token: {TOKEN}\r\nContent-Length: {}\r\n\r\n",

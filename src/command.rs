@@ -129,6 +129,17 @@ pub struct Command<B> {
     pub verb: Verb<B>,
 }
 
+impl<B> Command<B> {
+    /// The long value that it carries, to be disposed of in slices if the command is not carried out.
+    #[must_use]
+    pub fn into_blob(self) -> Option<Blob> {
+        match self.verb {
+            Verb::Put(Put { payload: Payload::Blob(blob), .. }) => Some(blob),
+            _ => None,
+        }
+    }
+}
+
 /// What is asked of one key.
 #[derive(Debug)]
 pub enum Verb<B> {

@@ -1,7 +1,7 @@
 //! Parcels on their way: what this core has asked of others and not yet heard of, and who waits for it.
 
-use crate::limits::SPARE_PARCELS_MAX;
-use crate::parcel::{Parcel, ParcelId};
+use crate::limits::{CONTROL_PARCELS_MAX, SPARE_PARCELS_MAX};
+use crate::parcel::{Parcel, ParcelId, Work};
 use crate::routing::ShardId;
 use crate::session::ConnId;
 use slab::Slab;
@@ -22,22 +22,32 @@ pub enum Waiter {
     Nobody,
 }
 
+/// How many parcels of a kind are under way, and how many may be.
+#[derive(Clone, Copy, Debug)]
+struct Cap {
+    now: usize,
+    max: usize,
+}
+
 /// The parcels that one core has under way, at most as many as its reply lane has room for, so that a reply is never
 /// refused. No channel in here: sending is the caller's.
 #[derive(Debug)]
 pub struct Forward {
     me: ShardId,
     under_way: Slab<(u32, Waiter)>,
-    parcels_max: usize,
+    commands: Cap,
+    control: Cap,
     round: u32,
     spare: Vec<Box<Parcel>>,
 }
 
 impl Forward {
-    /// For the core `me`, which may have `parcels_max` parcels under way at once.
+    /// For the core `me`, which may have `commands_max` parcels with commands under way at once, and
+    /// [`CONTROL_PARCELS_MAX`] others.
     #[must_use]
-    pub fn new(me: ShardId, parcels_max: usize) -> Self {
-        Self { me, under_way: Slab::new(), parcels_max, round: 0, spare: Vec::new() }
+    pub fn new(me: ShardId, commands_max: usize) -> Self {
+        let (commands, control) = (Cap { now: 0, max: commands_max }, Cap { now: 0, max: CONTROL_PARCELS_MAX });
+        Self { me, under_way: Slab::new(), commands, control, round: 0, spare: Vec::new() }
     }
 
     /// Parcels under way now.
@@ -52,10 +62,15 @@ impl Forward {
         self.under_way.is_empty()
     }
 
-    /// Whether `parcels` more may set out.
+    /// Whether one more parcel with this work may set out.
     #[must_use]
-    pub fn has_room_for(&self, parcels: usize) -> bool {
-        self.under_way.len() + parcels <= self.parcels_max
+    pub const fn has_room_for(&self, work: &Work) -> bool {
+        let cap = if work.is_commands() { self.commands } else { self.control };
+        cap.now < cap.max
+    }
+
+    const fn cap_of(&mut self, work: &Work) -> &mut Cap {
+        if work.is_commands() { &mut self.commands } else { &mut self.control }
     }
 
     /// An empty parcel, a used one if there is any.
@@ -68,7 +83,8 @@ impl Forward {
     /// # Panics
     /// If there is no room; see [`Forward::has_room_for`].
     pub fn enter(&mut self, parcel: &mut Parcel, to: ShardId, waiter: Waiter) {
-        assert!(self.has_room_for(1), "the reply lane has room for every parcel under way");
+        assert!(self.has_room_for(&parcel.work), "the reply lane has room for every parcel under way");
+        self.cap_of(&parcel.work).now += 1;
         self.round = self.round.wrapping_add(1);
         let place = self.under_way.insert((self.round, waiter));
         parcel.id = ParcelId((u64::from(self.round) << 32) | place as u64);
@@ -83,6 +99,7 @@ impl Forward {
         let place = (parcel.id.0 & u64::from(u32::MAX)) as usize;
         let (round, waiter) = self.under_way.remove(place);
         assert!(u64::from(round) == parcel.id.0 >> 32, "a parcel comes back once");
+        self.cap_of(&parcel.work).now -= 1;
         waiter
     }
 
@@ -106,7 +123,8 @@ mod tests {
         for (n, parcel) in parcels.iter_mut().enumerate() {
             forward.enter(parcel, ShardId(1), Waiter::Slot { conn: ConnId::new(n as u32, 7), slot: 9 });
         }
-        assert!(!forward.has_room_for(1));
+        assert!(!forward.has_room_for(&Work::Commands));
+        assert!(forward.has_room_for(&Work::Snapshot(None)), "questions have room of their own");
         assert_eq!(forward.leave(&parcels[1]), Waiter::Slot { conn: ConnId::new(1, 7), slot: 9 });
         assert_eq!(forward.leave(&parcels[0]), Waiter::Slot { conn: ConnId::new(0, 7), slot: 9 });
         assert!(forward.is_empty());

@@ -52,8 +52,19 @@ pub const BUFFER_KEEP_BYTES: usize = 16 * 1024;
 pub const LANE_BURST_MAX: usize = 256;
 /// Pulls of long values and questions of the admin endpoints that wait at one core.
 pub const CONTROL_LANE_MAX: usize = 1024;
+/// Pulls, releases and questions that one core may have under way; they do not count as requests.
+pub const CONTROL_PARCELS_MAX: usize = 1024;
+/// Leases that one parcel releases at most.
+pub const RELEASES_PER_PARCEL_MAX: usize = 256;
 /// Parcels that one core keeps for reuse.
 pub const SPARE_PARCELS_MAX: usize = 256;
+
+/// How long a task of a core may go on before the others, and the sockets, have their turn, in microseconds.
+pub const TURN_US_MAX: u64 = 500;
+/// Most bytes that one connection is written in a turn.
+pub const TURN_BYTES_MAX: usize = 512 * 1024;
+/// Connections accepted in one turn.
+pub const ACCEPTS_PER_TURN: usize = 16;
 
 /// Most shards of one process.
 pub const SHARDS_MAX: u16 = 256;

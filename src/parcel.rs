@@ -23,10 +23,18 @@ pub enum Work {
         /// Where to begin.
         offset: u64,
     },
-    /// Release a lease.
-    Release(LeaseId),
+    /// Release leases.
+    Release(Vec<LeaseId>),
     /// Report the core's numbers.
     Snapshot(Option<Box<CoreMetrics>>),
+}
+
+impl Work {
+    /// Whether these are commands on keys, which may find their lane full.
+    #[must_use]
+    pub const fn is_commands(&self) -> bool {
+        matches!(self, Self::Commands)
+    }
 }
 
 /// One burst of work for another core. It is allocated once, used again and again by the core that made it, and

@@ -5,6 +5,7 @@
 
 pub mod parts;
 
+use crate::command::Refusal;
 use crate::forward::Waiter;
 use crate::limits::FREED_PER_SLICE_MAX;
 use crate::metrics::BackpressureReason;
@@ -131,7 +132,7 @@ impl Engine {
             }
             Waiter::Slot { .. } => {
                 self.parts.metrics.late_replies += 1;
-                self.parts.discard(now, host, parcel);
+                self.parts.discard(parcel);
             }
             Waiter::Stream(_) | Waiter::Nobody => self.parts.forward.recycle(parcel),
         }
@@ -140,7 +141,6 @@ impl Engine {
     /// Does what is due by time, in one bounded slice: expiry, time-outs, releases that found a full lane. Call it each
     /// [`crate::limits::TICK_MS`], and again at once as long as it returns true.
     pub fn tick(&mut self, now: Now, host: &mut impl Host) -> bool {
-        self.parts.retry_releases(host, now);
         let sweeping = self.sweep(now, host);
         self.parts.shard.tick(now) || sweeping
     }
@@ -165,8 +165,10 @@ impl Engine {
         self.dirty.pop()
     }
 
-    /// Enters the durations of all requests answered since the last call. `now` is read after the answers were sent.
+    /// Ends a wake-up: sends off releases, and enters the durations of all requests answered since the last call. `now`
+    /// is read after the answers were sent.
     pub fn settle(&mut self, now: Now, host: &mut impl Host) {
+        self.parts.send_releases(host, now);
         let logs = host.logs_requests();
         for it in self.parts.answered.drain(..) {
             self.parts.metrics.record_request(it.method, it.route, it.status, now.mono().nanos_since(it.started));
@@ -230,7 +232,7 @@ impl Parts {
                 let bytes = self.shard.lease_slice(*lease, *offset);
                 parcel.put_pulled(bytes);
             }
-            Work::Release(lease) => self.shard.release(*lease),
+            Work::Release(leases) => leases.drain(..).for_each(|lease| self.shard.release(lease)),
             Work::Snapshot(numbers) => *numbers = Some(self.snapshot()),
         }
     }
@@ -244,7 +246,8 @@ impl Parts {
         parcel.apply(|command, sink| {
             assert!(router.owner(command.hash) == me, "a command goes to the core that owns its key");
             if too_late {
-                sink.refuse(crate::command::Refusal::TooLate);
+                command.into_blob().into_iter().for_each(|blob| shard.discard(blob));
+                sink.refuse(Refusal::TooLate);
             } else {
                 sink.put(shard.apply(now, command));
             }

@@ -1,7 +1,8 @@
 //! What the connections of one core have in common: its shard, its parcels under way, its counters, its rules.
 
-use crate::command::{LeaseId, Payload, Put, Refusal, Verb};
+use crate::command::{LeaseId, Refusal};
 use crate::forward::{Forward, Waiter};
+use crate::limits::RELEASES_PER_PARCEL_MAX;
 use crate::metrics::{BackpressureReason, CoreMetrics, ProcessFacts, ProcessStats};
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer;
@@ -137,13 +138,13 @@ impl Parts {
         shard: Shard,
         settings: Settings,
         ids: RequestIds,
-        parcels_max: usize,
+        commands_max: usize,
     ) -> Self {
         Self {
             me,
             router,
             shard,
-            forward: Forward::new(me, parcels_max),
+            forward: Forward::new(me, commands_max),
             metrics: CoreMetrics::default(),
             settings,
             request_ids: ids,
@@ -186,11 +187,12 @@ impl Parts {
         waiter: Waiter,
     ) -> Result<(), (Box<Parcel>, BackpressureReason)> {
         assert!(to != self.me, "a core does not write letters to itself");
-        if !self.forward.has_room_for(1) {
-            return Err((parcel, BackpressureReason::MaxInflight));
+        let is_commands = parcel.work.is_commands();
+        if !self.forward.has_room_for(&parcel.work) {
+            let full = if is_commands { BackpressureReason::MaxInflight } else { BackpressureReason::ControlLaneFull };
+            return Err((parcel, full));
         }
         parcel.deadline = now.mono().plus_millis(self.settings.request_timeout_ms);
-        let is_commands = matches!(parcel.work, Work::Commands);
         self.forward.enter(&mut parcel, to, waiter);
         match host.send(parcel) {
             Ok(()) => {
@@ -206,31 +208,24 @@ impl Parts {
         }
     }
 
-    /// Releases a lease, at once or, if the owner's lane is full, later.
-    pub fn release(&mut self, host: &mut impl Host, now: Now, owner: ShardId, lease: LeaseId) {
-        if owner == self.me {
-            self.shard.release(lease);
-        } else if !self.send_release(host, now, owner, lease) {
-            self.to_release.push((owner, lease));
-        }
+    /// Releases a lease: at once if it is of this shard, else with the next parcel that goes there.
+    pub fn release(&mut self, owner: ShardId, lease: LeaseId) {
+        if owner == self.me { self.shard.release(lease) } else { self.to_release.push((owner, lease)) }
     }
 
-    /// Tries again what could not be released.
-    pub fn retry_releases(&mut self, host: &mut impl Host, now: Now) {
-        for (owner, lease) in std::mem::take(&mut self.to_release) {
-            self.release(host, now, owner, lease);
-        }
-    }
-
-    fn send_release(&mut self, host: &mut impl Host, now: Now, owner: ShardId, lease: LeaseId) -> bool {
-        let mut parcel = self.forward.blank();
-        parcel.work = Work::Release(lease);
-        match self.send(host, now, parcel, owner, Waiter::Nobody) {
-            Ok(()) => true,
-            Err((parcel, reason)) => {
-                self.metrics.backpressure(reason);
+    /// Sends off what is to be released, one parcel for each owner. What finds a full lane waits for the next time.
+    pub fn send_releases(&mut self, host: &mut impl Host, now: Now) {
+        let mut busy: SmallVec<[ShardId; 4]> = SmallVec::new();
+        while let Some(&(owner, _)) = self.to_release.iter().find(|(owner, _)| !busy.contains(owner)) {
+            let mut parcel = self.forward.blank();
+            let of_owner = self.to_release.extract_if(.., |(of, _)| *of == owner).map(|(_, lease)| lease);
+            parcel.work = Work::Release(of_owner.take(RELEASES_PER_PARCEL_MAX).collect());
+            if let Err((mut parcel, _)) = self.send(host, now, parcel, owner, Waiter::Nobody) {
+                if let Work::Release(leases) = &mut parcel.work {
+                    self.to_release.extend(leases.drain(..).map(|lease| (owner, lease)));
+                }
                 self.forward.recycle(parcel);
-                false
+                busy.push(owner);
             }
         }
     }
@@ -240,18 +235,15 @@ impl Parts {
         self.metrics.backpressure(reason);
         let shard = &mut self.shard;
         parcel.apply(|command, sink| {
-            if let Verb::Put(Put { payload: Payload::Blob(blob), .. }) = command.verb {
-                shard.discard(blob);
-            }
+            command.into_blob().into_iter().for_each(|blob| shard.discard(blob));
             sink.refuse(Refusal::Busy);
         });
     }
 
     /// Takes back a parcel that nobody waits for any more.
-    pub fn discard(&mut self, now: Now, host: &mut impl Host, parcel: Box<Parcel>) {
-        let owner = parcel.to;
-        for lease in parcel.leases().collect::<SmallVec<[_; 1]>>() {
-            self.release(host, now, owner, lease);
+    pub fn discard(&mut self, parcel: Box<Parcel>) {
+        for lease in parcel.leases() {
+            self.release(parcel.to, lease);
         }
         self.forward.recycle(parcel);
     }

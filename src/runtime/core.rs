@@ -5,13 +5,12 @@ use super::lanes::{Arrival, Lanes};
 use super::pump::Connection;
 use crate::engine::Engine;
 use crate::engine::parts::{Host, Notice};
-use crate::limits::{LANE_BURST_MAX, READ_BUFFER_BYTES, TICK_MS};
+use crate::limits::{LANE_BURST_MAX, READ_BUFFER_BYTES, TICK_MS, TURN_US_MAX};
 use crate::metrics::ProcessStats;
 use crate::parcel::Parcel;
 use crate::process_stats;
 use crate::session::ConnId;
 use crate::time::Mono;
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -29,15 +28,27 @@ pub struct Core {
     /// What sockets are read into; only leftovers are kept for a connection.
     pub(super) buffer: Vec<u8>,
     stop: Arc<AtomicBool>,
-    listener: RawFd,
     next_tick: Mono,
 }
+
+/// Why the task at the doorbell stops for a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// There is more to do, and others have waited long enough.
+    Breathe,
+    /// The server drains: take the connections that the kernel holds for us, then no more.
+    AcceptTheRest,
+}
+
+/// The clock is looked at after so many parcels.
+const ARRIVALS_PER_LOOK: usize = 8;
 
 /// The world around an engine, as this runtime gives it.
 #[derive(Debug)]
 pub struct CoreHost {
     pub(super) lanes: Lanes,
     notices: Vec<Notice>,
+    process: ProcessStats,
 }
 
 impl Host for CoreHost {
@@ -50,7 +61,7 @@ impl Host for CoreHost {
     }
 
     fn process_stats(&mut self) -> ProcessStats {
-        process_stats::read()
+        self.process
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -63,81 +74,89 @@ impl Host for CoreHost {
 }
 
 impl Core {
-    /// A core that has not begun: `listener` is its listening socket, `stop` tells it to drain.
+    /// A core that has not begun; `stop` tells it to drain.
     #[must_use]
-    pub fn new(engine: Engine, lanes: Lanes, listener: RawFd, stop: Arc<AtomicBool>) -> Self {
+    pub fn new(engine: Engine, lanes: Lanes, stop: Arc<AtomicBool>) -> Self {
         Self {
             engine,
-            host: CoreHost { lanes, notices: Vec::new() },
+            host: CoreHost { lanes, notices: Vec::new(), process: process_stats::read() },
             clock: Clock::new(),
             connections: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES],
             stop,
-            listener,
             next_tick: Mono::default(),
         }
     }
 
-    /// The one task that waits at this core's doorbell: answers pings, takes what arrived on the lanes, looks after
-    /// what time has done. Never ends.
-    pub fn poll_doorbell(&mut self, cx: &Context<'_>) -> Poll<()> {
+    /// What the one task does that waits at this core's doorbell: answers pings, takes what arrived on the lanes, looks
+    /// after what time has done. Pending when there is nothing more to do for now.
+    pub fn poll_doorbell(&mut self, cx: &Context<'_>) -> Poll<Pause> {
         let face = Arc::clone(self.host.lanes.face());
         face.bell.disarm();
-        face.answered.store(face.pinged.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.look_at_the_clock(cx);
-        let more = self.take_arrivals();
+        let pinged = face.pinged.load(Ordering::Relaxed);
+        let is_ping = face.answered.swap(pinged, Ordering::Relaxed) != pinged;
+        if self.stop.load(Ordering::Relaxed) && !self.engine.is_draining() {
+            self.engine.start_draining();
+            return Poll::Ready(Pause::AcceptTheRest);
+        }
+        let more_to_tend = self.look_at_the_clock();
+        let more_arrived = self.take_arrivals();
         self.end_of_wake_up();
-        if more {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if is_ping && self.engine.is_draining() {
+            let quiet = self.engine.is_quiet() && self.host.lanes.is_empty();
+            face.quiet.store(quiet, Ordering::Release);
+        }
+        if more_to_tend || more_arrived {
+            return Poll::Ready(Pause::Breathe);
         }
         face.bell.arm(cx.waker());
-        if !self.host.lanes.is_empty() {
-            face.bell.disarm();
-            cx.waker().wake_by_ref();
+        if self.host.lanes.is_empty() {
+            return Poll::Pending;
         }
-        Poll::Pending
+        face.bell.disarm();
+        Poll::Ready(Pause::Breathe)
     }
 
     /// Takes a burst off the lanes; true if there may be more.
     fn take_arrivals(&mut self) -> bool {
         let now = self.clock.now();
-        for _ in 0..LANE_BURST_MAX {
+        for taken in 1..=LANE_BURST_MAX {
             match self.host.lanes.next() {
                 None => return false,
                 Some(Arrival::Work(parcel)) => self.engine.carry_out(now, &mut self.host, parcel),
                 Some(Arrival::Reply(parcel)) => self.engine.come_back(now, &mut self.host, parcel),
             }
+            if taken % ARRIVALS_PER_LOOK == 0 && self.is_over(now.mono()) {
+                return true;
+            }
         }
         true
     }
 
-    fn look_at_the_clock(&mut self, cx: &Context<'_>) {
-        if self.stop.load(Ordering::Relaxed) && !self.engine.is_draining() {
-            self.begin_draining();
-        }
-        let now = self.clock.now();
-        if now.mono() >= self.next_tick {
-            self.clock.follow_wall();
-            self.engine.set_queue_depth(self.host.lanes.waiting());
-            let more = self.engine.tick(now, &mut self.host);
-            self.next_tick = if more { now.mono() } else { now.mono().plus_millis(TICK_MS) };
-            if more {
-                cx.waker().wake_by_ref();
-            }
-        }
-        if self.engine.is_draining() {
-            let quiet = self.engine.is_quiet() && self.host.lanes.is_empty();
-            self.host.lanes.face().quiet.store(quiet, Ordering::Release);
-        }
+    /// Whether a turn that began at `began` has lasted long enough.
+    pub(super) fn is_over(&self, began: Mono) -> bool {
+        self.clock.now().mono().nanos_since(began) > TURN_US_MAX * 1_000
     }
 
-    /// No further connections; those that the kernel has accepted for us already are still served.
-    fn begin_draining(&mut self) {
-        self.engine.start_draining();
-        // SAFETY: `shutdown` takes a descriptor and a constant. The accepting task owns the descriptor and lives as
-        // long as its executor, so it is still this listener.
-        unsafe { libc::shutdown(self.listener, libc::SHUT_RDWR) };
+    /// Does what is due by time; true if there is more to do at once.
+    fn look_at_the_clock(&mut self) -> bool {
+        let now = self.clock.now();
+        if now.mono() < self.next_tick {
+            return false;
+        }
+        self.clock.follow_wall();
+        self.host.lanes.take_facts(&mut self.host.process);
+        self.engine.set_queue_depth(self.host.lanes.waiting());
+        let more = self.engine.tick(now, &mut self.host);
+        self.next_tick = if more { now.mono() } else { now.mono().plus_millis(TICK_MS) };
+        more
+    }
+
+    /// While draining: tells whoever waits for quiet that something has happened.
+    pub(super) fn note_activity(&self) {
+        if self.engine.is_draining() {
+            self.host.lanes.face().activity.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// What every wake-up ends with: answers out, bells rung, durations entered, notices logged.
@@ -145,8 +164,8 @@ impl Core {
         while let Some(conn) = self.engine.next_dirty() {
             self.flush(conn);
         }
-        self.host.lanes.ring();
         self.engine.settle(self.clock.now(), &mut self.host);
+        self.host.lanes.ring();
         for notice in std::mem::take(&mut self.host.notices) {
             self.log(notice);
         }

@@ -5,7 +5,8 @@
 //! server look dead. Replies never find theirs full: it has room for everything that the core has under way.
 
 use crate::limits::CONTROL_LANE_MAX;
-use crate::parcel::{Parcel, Work};
+use crate::metrics::ProcessStats;
+use crate::parcel::Parcel;
 use crate::routing::ShardId;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -60,8 +61,25 @@ pub struct CoreFace {
     pub pinged: AtomicU64,
     /// The last ping that the core answered.
     pub answered: AtomicU64,
-    /// While draining: whether the core has nothing in progress any more.
+    /// While draining: whether the core had nothing in progress at the last ping.
     pub quiet: AtomicBool,
+    /// While draining: counts what its connections do.
+    pub activity: AtomicU64,
+}
+
+/// A core as the supervisor and the main thread reach it.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// What is seen of it.
+    pub face: Arc<CoreFace>,
+    facts: Sender<ProcessStats>,
+}
+
+impl Outside {
+    /// Hands the core what was read of the process, unless it has not taken the last reading yet.
+    pub fn tell(&self, facts: ProcessStats) {
+        let _ = self.facts.try_send(facts);
+    }
 }
 
 /// How to reach one core.
@@ -81,6 +99,7 @@ pub struct Lanes {
     requests: Receiver<Box<Parcel>>,
     control: Receiver<Box<Parcel>>,
     replies: Receiver<Box<Parcel>>,
+    facts: Receiver<ProcessStats>,
     /// Cores that have been sent something since their bell was last rung.
     to_ring: Vec<bool>,
 }
@@ -95,31 +114,44 @@ pub enum Arrival {
 }
 
 impl Lanes {
-    /// The lanes between `cores` cores: `mailbox` requests may wait at each, and each may have `parcels_max` parcels
-    /// under way.
+    /// The lanes between `cores` cores, and how to reach the cores from outside: `mailbox` requests may wait at each, and
+    /// each may have `parcels_max` parcels under way.
     #[must_use]
-    pub fn connect(cores: u16, mailbox: usize, parcels_max: usize) -> Vec<Self> {
+    pub fn connect(cores: u16, mailbox: usize, parcels_max: usize) -> (Vec<Self>, Vec<Outside>) {
         let (addresses, inboxes): (Vec<_>, Vec<_>) = (0..cores)
             .map(|_| {
                 let (requests, requests_in) = bounded(mailbox);
                 let (control, control_in) = bounded(CONTROL_LANE_MAX);
                 let (replies, replies_in) = bounded(parcels_max);
+                let (facts, facts_in) = bounded(1);
                 let face = Arc::new(CoreFace::default());
-                (Address { requests, control, replies, face }, (requests_in, control_in, replies_in))
+                let outside = Outside { face: Arc::clone(&face), facts };
+                (Address { requests, control, replies, face }, (requests_in, control_in, replies_in, facts_in, outside))
             })
             .unzip();
         inboxes
             .into_iter()
             .zip(0..)
-            .map(|((requests, control, replies), me)| Self {
-                me: ShardId(me),
-                addresses: addresses.clone(),
-                requests,
-                control,
-                replies,
-                to_ring: vec![false; usize::from(cores)],
+            .map(|((requests, control, replies, facts, outside), me)| {
+                let lanes = Self {
+                    me: ShardId(me),
+                    addresses: addresses.clone(),
+                    requests,
+                    control,
+                    replies,
+                    facts,
+                    to_ring: vec![false; usize::from(cores)],
+                };
+                (lanes, outside)
             })
-            .collect()
+            .unzip()
+    }
+
+    /// Takes what the supervisor has last read of the process, if there is anything new.
+    pub fn take_facts(&self, facts: &mut ProcessStats) {
+        if let Ok(new) = self.facts.try_recv() {
+            *facts = new;
+        }
     }
 
     /// What other threads see of this core.
@@ -135,7 +167,7 @@ impl Lanes {
     pub fn send(&mut self, parcel: Box<Parcel>) -> Result<(), Box<Parcel>> {
         let to = parcel.to;
         let address = &self.addresses[to.index()];
-        let lane = if matches!(parcel.work, Work::Commands) { &address.requests } else { &address.control };
+        let lane = if parcel.work.is_commands() { &address.requests } else { &address.control };
         lane.try_send(parcel).map_err(TrySendError::into_inner)?;
         self.to_ring[to.index()] = true;
         Ok(())

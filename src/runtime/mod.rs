@@ -16,16 +16,16 @@ use crate::cli::{complain, say};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::parts::{Parts, Settings};
-use crate::limits::{CONTROL_LANE_MAX, HUNG_AFTER_PINGS};
+use crate::limits::{CONTROL_PARCELS_MAX, HUNG_AFTER_PINGS};
 use crate::metrics::ProcessFacts;
 use crate::protocol::auth::Tokens;
 use crate::routing::{Router, ShardId};
 use crate::session::request_id::RequestIds;
 use crate::shard::{Shard, ShardConfig};
-use core::Core;
+use core::{Core, Pause};
 use glommio::net::TcpListener;
 use glommio::{LocalExecutorBuilder, Placement};
-use lanes::{CoreFace, Lanes};
+use lanes::{Lanes, Outside};
 use start::StartError;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -35,7 +35,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
-use std::task::Poll;
+use std::time::Duration;
 
 /// `EX_UNAVAILABLE`: this machine does not give what the server needs.
 const EXIT_UNAVAILABLE: u8 = 69;
@@ -74,7 +74,7 @@ fn die_on_panic() {
 /// The running cores, as the rest of the process sees them.
 #[derive(Debug)]
 pub struct Server {
-    faces: Vec<Arc<CoreFace>>,
+    cores: Vec<Outside>,
     stop: Arc<AtomicBool>,
 }
 
@@ -99,8 +99,8 @@ impl Server {
         let (listeners, address) = listen::listeners(config.listen, config.shards)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, readiness) = mpsc::channel();
-        let lanes = Lanes::connect(config.shards, config.max_shard_mailbox, parcels_max(config));
-        let faces: Vec<_> = lanes.iter().map(|lanes| Arc::clone(lanes.face())).collect();
+        let (lanes, cores) =
+            Lanes::connect(config.shards, config.max_shard_mailbox, commands_max(config) + CONTROL_PARCELS_MAX);
         let secrets = Secrets::draw()?;
         for ((number, listener), lanes) in (0..).zip(listeners).zip(lanes) {
             let cpu = config.cpus[usize::from(number) % config.cpus.len()];
@@ -111,10 +111,11 @@ impl Server {
         for outcome in readiness.iter().take(usize::from(config.shards)) {
             outcome?;
         }
-        supervisor::start(faces.clone(), HUNG_AFTER_PINGS, die_of_hung_core)
+        let facts_every = Duration::from_millis(config.metrics_interval_ms);
+        supervisor::start(cores.clone(), facts_every, HUNG_AFTER_PINGS, die_of_hung_core)
             .map_err(|error| StartError::new(format!("cannot start the supervisor: {error}")))?;
         announce(config, address);
-        Ok(Self { faces, stop })
+        Ok(Self { cores, stop })
     }
 }
 
@@ -136,7 +137,7 @@ fn announce(config: &Config, address: std::net::SocketAddr) {
 fn die_of_hung_core(number: usize) {
     tracing::error!(core = number, "core {number} does not answer its pings any more: ending the process");
     // The log is written by a thread of its own: give it a moment.
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(100));
     // SAFETY: `_exit` has no preconditions. No destructor may run: a core is in the middle of something.
     unsafe { libc::_exit(EXIT_SOFTWARE) }
 }
@@ -157,9 +158,9 @@ fn random() -> Result<u64, StartError> {
     getrandom::u64().map_err(|error| StartError::new(format!("the kernel gives no random numbers: {error}")))
 }
 
-/// What each core may have under way: an envelope for each shard and request in progress, and its pulls and questions.
-fn parcels_max(config: &Config) -> usize {
-    share(config.max_inflight, config) * usize::from(config.shards) + CONTROL_LANE_MAX
+/// Parcels with commands that each core may have under way: one for each shard and request in progress.
+fn commands_max(config: &Config) -> usize {
+    share(config.max_inflight, config) * usize::from(config.shards)
 }
 
 /// One core's share of what the whole process may have.
@@ -188,7 +189,7 @@ fn parts(config: &Config, me: ShardId, secrets: &Secrets) -> Result<Parts, Start
         first_version: random()?,
     });
     let ids = RequestIds::new(secrets.id_seed.wrapping_add(u64::from(me.0)), random()?);
-    Ok(Parts::new(me, Router::new(config.shards, secrets.hash_seed), shard, settings, ids, parcels_max(config)))
+    Ok(Parts::new(me, Router::new(config.shards, secrets.hash_seed), shard, settings, ids, commands_max(config)))
 }
 
 fn spawn(seed: Seed) -> Result<(), StartError> {
@@ -200,8 +201,12 @@ fn spawn(seed: Seed) -> Result<(), StartError> {
 /// The life of a core's thread: until the process ends.
 fn run_core(seed: Seed) {
     let (number, cpu, ready) = (seed.number, seed.cpu, seed.ready.clone());
+    // glommio starts a thread for blocking calls, which takes over the name that this one has at that moment.
+    name_this_thread("blocking");
     // The preempt timer stays at its 100 ms: a shorter one makes executors park while tasks are runnable.
-    match LocalExecutorBuilder::new(Placement::Fixed(cpu)).io_memory(IO_MEMORY_BYTES).make() {
+    let executor = LocalExecutorBuilder::new(Placement::Fixed(cpu)).io_memory(IO_MEMORY_BYTES).make();
+    name_this_thread(&format!("core-{number}"));
+    match executor {
         Ok(executor) => executor.run(live(seed)),
         Err(error) => {
             let reason =
@@ -212,14 +217,27 @@ fn run_core(seed: Seed) {
     }
 }
 
+/// Gives this thread the name that `top` and `ps` show.
+fn name_this_thread(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name) {
+        // SAFETY: PR_SET_NAME reads a NUL-terminated string, which `name` is and stays until the call is over.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    }
+}
+
 async fn live(seed: Seed) {
     let Seed { number, engine, lanes, listener, stop, ready, .. } = seed;
     let fd = listener.as_raw_fd();
     // SAFETY: the descriptor was just given up by its only owner, and the new owner is a listener as it was.
     let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
-    let core = Rc::new(RefCell::new(Core::new(engine, lanes, fd, stop)));
+    let core = Rc::new(RefCell::new(Core::new(engine, lanes, stop)));
     glommio::spawn_local(pump::accept(Rc::clone(&core), listener)).detach();
     let _ = ready.send(Ok(number));
     drop(ready);
-    poll_fn(|cx| -> Poll<()> { core.borrow_mut().poll_doorbell(cx) }).await;
+    loop {
+        match poll_fn(|cx| core.borrow_mut().poll_doorbell(cx)).await {
+            Pause::Breathe => pump::breathe().await,
+            Pause::AcceptTheRest => pump::accept_the_rest(&core, fd),
+        }
+    }
 }

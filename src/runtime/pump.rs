@@ -5,7 +5,7 @@
 //! the socket is full or the connection's state has changed.
 
 use super::core::Core;
-use crate::limits::ACCEPT_RETRY_MS;
+use crate::limits::{ACCEPT_RETRY_MS, ACCEPTS_PER_TURN, TURN_BYTES_MAX};
 use crate::session::{ConnId, Flow};
 use futures_io::{AsyncRead as _, AsyncWrite as _};
 use glommio::net::{TcpListener, TcpStream};
@@ -14,14 +14,20 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// A connection is read from so many times before the others of its core have their turn.
+/// Reads of one connection in a turn.
 const READS_PER_TURN: usize = 4;
+
+/// Lets the executor look at its sockets, timers and other tasks. Waking oneself up does not: glommio goes on with
+/// runnable tasks for up to 100 ms before it looks.
+pub async fn breathe() {
+    timer::sleep(Duration::from_micros(1)).await;
+}
 
 /// The socket of a connection and the waker of its task.
 #[derive(Debug)]
@@ -43,9 +49,16 @@ impl Connection {
 
 /// Accepts connections for one core until its listener is shut down.
 pub async fn accept(core: Rc<RefCell<Core>>, listener: TcpListener) {
+    let mut accepted = 0;
     loop {
         match listener.accept().await {
-            Ok(stream) => welcome(&core, stream),
+            Ok(stream) => {
+                welcome(&core, stream);
+                accepted += 1;
+                if accepted % ACCEPTS_PER_TURN == 0 {
+                    breathe().await;
+                }
+            }
             Err(error) if is_shut_down(&error) => return,
             Err(error) => {
                 // EMFILE and its like return at once, again and again: pause, or this loop starves the core.
@@ -56,6 +69,23 @@ pub async fn accept(core: Rc<RefCell<Core>>, listener: TcpListener) {
     }
 }
 
+/// Takes the connections that the kernel has accepted already, which may have sent requests, and lets no more in.
+pub fn accept_the_rest(core: &Rc<RefCell<Core>>, listener: RawFd) {
+    loop {
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // SAFETY: null pointers say that the peer's address is not wanted. The accepting task owns the descriptor and
+        // lives as long as its executor, so it is still this listener, which does not block.
+        let fd = unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+        if fd < 0 {
+            break;
+        }
+        // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+        welcome(core, unsafe { TcpStream::from_raw_fd(fd) });
+    }
+    // SAFETY: as above; `shutdown` takes a descriptor and a constant.
+    unsafe { libc::shutdown(listener, libc::SHUT_RDWR) };
+}
+
 fn is_shut_down(error: &GlommioError<()>) -> bool {
     matches!(error, GlommioError::IoError(error) if error.raw_os_error() == Some(libc::EINVAL))
 }
@@ -64,16 +94,26 @@ fn welcome(core: &Rc<RefCell<Core>>, stream: TcpStream) {
     // A peer that is gone already makes this fail; its first read tells.
     let _ = stream.set_nodelay(true);
     let opened = core.borrow_mut().open(stream.as_raw_fd());
-    match opened {
-        Some(conn) => glommio::spawn_local(serve(Rc::clone(core), stream, conn)).detach(),
-        None => return,
-    };
+    if let Some(conn) = opened {
+        glommio::spawn_local(serve(Rc::clone(core), stream, conn)).detach();
+    }
 }
 
 /// Serves one connection to its end.
 async fn serve(core: Rc<RefCell<Core>>, mut stream: TcpStream, conn: ConnId) {
-    poll_fn(|cx| core.borrow_mut().poll_connection(cx, &mut stream, conn)).await;
+    while let Turn::Again = poll_fn(|cx| core.borrow_mut().poll_connection(cx, &mut stream, conn)).await {
+        breathe().await;
+    }
     core.borrow_mut().close(conn);
+}
+
+/// How the turn of a connection ends, if not by waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// There is more to do, and others have waited long enough.
+    Again,
+    /// The connection is to be closed.
+    Closed,
 }
 
 impl Core {
@@ -104,8 +144,9 @@ impl Core {
         self.end_of_wake_up();
     }
 
-    /// Does for a connection what can be done without waiting; ready when it is to be closed.
-    fn poll_connection(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream, conn: ConnId) -> Poll<()> {
+    /// Does for a connection what can be done without waiting, for one turn.
+    fn poll_connection(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream, conn: ConnId) -> Poll<Turn> {
+        self.note_activity();
         self.remember_task(cx, conn);
         let result = self.take_turn(cx, stream, conn);
         self.end_of_wake_up();
@@ -119,20 +160,26 @@ impl Core {
         }
     }
 
-    fn take_turn(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream, conn: ConnId) -> Poll<()> {
-        for _ in 0..READS_PER_TURN {
-            if self.write(cx, stream, conn).is_err() {
-                return Poll::Ready(());
+    fn take_turn(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream, conn: ConnId) -> Poll<Turn> {
+        let began = self.clock.now().mono();
+        for read in 0..READS_PER_TURN {
+            if read > 0 && self.is_over(began) {
+                break;
+            }
+            match self.write(cx, stream, conn) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => return Poll::Ready(Turn::Closed),
             }
             match self.engine.flow(conn) {
-                Flow::Closed => return Poll::Ready(()),
+                Flow::Closed => return Poll::Ready(Turn::Closed),
                 Flow::Paused => return Poll::Pending,
                 Flow::Lingering => {
                     self.half_close(conn);
                     match self.read(cx, stream) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Ok(1..)) => {}
-                        Poll::Ready(_) => return Poll::Ready(()),
+                        Poll::Ready(_) => return Poll::Ready(Turn::Closed),
                     }
                 }
                 Flow::Reading => {
@@ -140,46 +187,55 @@ impl Core {
                     let now = self.clock.now();
                     match read {
                         Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Err(_)) => return Poll::Ready(()),
+                        Poll::Ready(Err(_)) => return Poll::Ready(Turn::Closed),
                         Poll::Ready(Ok(0)) => self.engine.peer_closed(now, &mut self.host, conn),
                         Poll::Ready(Ok(len)) => self.engine.receive(now, &mut self.host, conn, &self.buffer[..len]),
                     }
                 }
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        Poll::Ready(Turn::Again)
     }
 
     fn read(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<usize>> {
         Pin::new(stream).poll_read(cx, &mut self.buffer)
     }
 
-    /// Writes until the output is empty or the socket is full; when that has room again the task is woken.
-    fn write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream, conn: ConnId) -> io::Result<()> {
-        loop {
+    /// Writes until the output is empty or the socket is full; when that has room again the task is woken. False if
+    /// there is more to write, but others have waited long enough.
+    fn write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream, conn: ConnId) -> io::Result<bool> {
+        let mut written = 0;
+        while written < TURN_BYTES_MAX {
             let output = self.engine.output(conn);
             if output.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
             match Pin::new(&mut *stream).poll_write(cx, output) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(len)) => self.engine.sent(self.clock.now(), &mut self.host, conn, len),
+                Poll::Pending => return Ok(true),
+                Poll::Ready(Ok(len)) => {
+                    written += len;
+                    self.engine.sent(self.clock.now(), &mut self.host, conn, len);
+                }
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
+        Ok(false)
     }
 
     /// Sends what a connection has to say, from outside its task.
     pub(super) fn flush(&mut self, conn: ConnId) {
         let Some(fd) = self.connections.get(conn.index()).and_then(Option::as_ref).map(|it| it.fd) else { return };
-        loop {
+        let mut written = 0;
+        while written < TURN_BYTES_MAX {
             let output = self.engine.output(conn);
             if output.is_empty() {
                 break;
             }
             match send_now(fd, output) {
-                Ok(len) => self.engine.sent(self.clock.now(), &mut self.host, conn, len),
+                Ok(len) => {
+                    written += len;
+                    self.engine.sent(self.clock.now(), &mut self.host, conn, len);
+                }
                 Err(_) => break,
             }
         }

@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::start::StartError;
+use crate::limits::PING_MS;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 
 /// How often the cores are asked whether they are done.
 const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(5);
-/// A drain takes at least this long, so that requests which were on the wire when the signal came are still answered.
-const DRAIN_AT_LEAST: Duration = Duration::from_millis(50);
+/// The server is quiet when nothing has happened for so long: cores say so once a ping, and a request that was on the
+/// wire when the signal came is still to be answered.
+const QUIET_FOR: Duration = Duration::from_millis(PING_MS * 4);
 
 /// The signals that this process hears of.
 pub struct Signals(signal_hook::iterator::Signals);
@@ -47,11 +49,16 @@ pub fn wait(mut signals: Signals, server: &Server, timeout_ms: u64) -> ExitCode 
 fn drain(signals: &mut Signals, server: &Server, timeout: Duration) -> ExitCode {
     let began = Instant::now();
     server.stop.store(true, Ordering::Relaxed);
-    server.faces.iter().for_each(|core| core.bell.ring_anyway());
+    server.cores.iter().for_each(|core| core.face.bell.ring_anyway());
+    let (mut quiet_since, mut last_activity) = (Instant::now(), 0);
     loop {
         std::thread::sleep(DRAIN_LOOK_EVERY);
-        let busy = server.faces.iter().filter(|core| !core.quiet.load(Ordering::Acquire)).count();
-        if busy == 0 && began.elapsed() >= DRAIN_AT_LEAST {
+        let busy = server.cores.iter().filter(|core| !core.face.quiet.load(Ordering::Acquire)).count();
+        let activity: u64 = server.cores.iter().map(|core| core.face.activity.load(Ordering::Acquire)).sum();
+        if busy > 0 || activity != last_activity {
+            (quiet_since, last_activity) = (Instant::now(), activity);
+        }
+        if quiet_since.elapsed() >= QUIET_FOR {
             tracing::info!("stopped: everything in progress was finished");
             return ExitCode::SUCCESS;
         }

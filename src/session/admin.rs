@@ -25,20 +25,30 @@ impl Session {
         let (cores, me) = (cx.parts.router.shards(), cx.parts.me);
         let mut of_core: Vec<_> = (0..cores).map(|_| None).collect();
         of_core[me.index()] = Some(cx.parts.snapshot());
-        let slot = self.outbox.next_slot();
-        for core in (0..cores).map(ShardId).filter(|core| *core != me) {
+        let deadline = cx.now.mono().plus_millis(cx.parts.settings.request_timeout_ms);
+        let unasked = (0..cores).map(ShardId).filter(|core| *core != me).collect();
+        let numbers = Numbers { of_core, unasked, deadline };
+        let slot = self.outbox.wait(cx.parts, ticket, Awaited::Numbers(Box::new(numbers)));
+        self.ask_unasked(cx, slot);
+        self.answer_if_complete(cx, slot);
+    }
+
+    /// Asks those cores that have not been asked yet. A full lane is tried again at the next tick.
+    fn ask_unasked<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64) {
+        let waiter = Waiter::Slot { conn: self.id, slot };
+        let Some((_, Awaited::Numbers(numbers))) = self.outbox.waiting(slot) else { return };
+        numbers.unasked.retain(|core| {
             let mut parcel = cx.parts.forward.blank();
             parcel.work = Work::Snapshot(None);
-            let waiter = Waiter::Slot { conn: self.id, slot };
-            if let Err((parcel, reason)) = cx.parts.send(cx.host, cx.now, parcel, core, waiter) {
-                // This core stays silent as far as the answer goes, and the deadline tells of it.
-                cx.parts.metrics.backpressure(reason);
-                cx.parts.forward.recycle(parcel);
+            match cx.parts.send(cx.host, cx.now, parcel, *core, waiter) {
+                Ok(()) => false,
+                Err((parcel, reason)) => {
+                    cx.parts.metrics.backpressure(reason);
+                    cx.parts.forward.recycle(parcel);
+                    true
+                }
             }
-        }
-        let deadline = cx.now.mono().plus_millis(cx.parts.settings.request_timeout_ms);
-        self.outbox.wait(cx.parts, ticket, Awaited::Numbers(Box::new(Numbers { of_core, deadline })));
-        self.answer_if_complete(cx, slot);
+        });
     }
 
     /// Takes the numbers of one core.
@@ -61,10 +71,14 @@ impl Session {
         }
     }
 
-    /// Answers what has waited for silent cores for too long.
-    pub(super) fn answer_overdue<H: Host>(&mut self, cx: &mut Context<'_, H>) {
-        for slot in self.outbox.overdue(cx.now.mono()) {
+    /// Looks after questions to all cores: asks again where a lane was full, and answers what has waited for too long.
+    pub(super) fn look_after_questions<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        for slot in self.outbox.questions() {
+            self.ask_unasked(cx, slot);
             let Some((_, Awaited::Numbers(numbers))) = self.outbox.waiting(slot) else { continue };
+            if numbers.deadline >= cx.now.mono() {
+                continue;
+            }
             let silent: Vec<_> =
                 (0..).zip(&numbers.of_core).filter(|(_, it)| it.is_none()).map(|(n, _): (u16, _)| n).collect();
             let failure = Failure::unavailable(format!("no answer from cores {silent:?} within REQUEST_TIMEOUT_MS"));

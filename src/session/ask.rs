@@ -52,7 +52,7 @@ impl Session {
             None => {
                 // Only questions to all cores are given up before everyone has answered.
                 cx.parts.metrics.late_replies += 1;
-                cx.parts.discard(cx.now, cx.host, parcel);
+                cx.parts.discard(parcel);
             }
         }
     }

@@ -252,11 +252,16 @@ impl Batch {
         })
     }
 
+    /// How many items it has.
+    pub(super) const fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// Releases what was leased for an answer that is not given.
-    fn release<H: Host>(&self, cx: &mut Context<'_, H>) {
+    pub(super) fn release<H: Host>(&self, cx: &mut Context<'_, H>) {
         for (owner, parcel) in &self.parcels {
             for lease in parcel.iter().flat_map(|parcel| parcel.leases()) {
-                cx.parts.release(cx.host, cx.now, *owner, lease);
+                cx.parts.release(*owner, lease);
             }
         }
     }

@@ -99,6 +99,21 @@ impl Sink {
         Ok(())
     }
 
+    /// Gives up what has been received; long values are freed in slices.
+    fn dispose(self, parts: &mut Parts) {
+        let mut dispose = |payload| {
+            if let Captured::Blob(blob) = payload {
+                parts.shard.discard(blob);
+            }
+        };
+        match self {
+            Self::PutJson(_, reader) => dispose(reader.into_captured()),
+            Self::PutRaw(_, _, payload) => dispose(payload),
+            Self::BatchSet(reader) => reader.into_captured().for_each(dispose),
+            Self::Discard | Self::BatchGet(_) | Self::BatchDelete(_) | Self::Incr(_) => {}
+        }
+    }
+
     /// Bytes of values that it holds.
     fn held_bytes(&self) -> u64 {
         match self {
@@ -160,6 +175,7 @@ impl Intake {
     /// Gives up; returns the request, if it has not been answered.
     pub fn abandon(mut self: Box<Self>, parts: &mut Parts) -> Option<Ticket> {
         self.let_go(parts);
+        std::mem::replace(&mut self.sink, Sink::Discard).dispose(parts);
         self.ticket.take()
     }
 
@@ -237,7 +253,8 @@ impl Session {
             unreachable!("the caller has just seen a body")
         };
         intake.let_go(cx.parts);
-        let Intake { ticket: Some(ticket), sink, .. } = *intake else { return };
+        let Intake { ticket: Some(mut ticket), sink, .. } = *intake else { return };
+        ticket.keep_alive &= !cx.parts.draining;
         let keep_alive = ticket.keep_alive;
         self.carry_out(cx, ticket, sink);
         self.request_ends(cx, keep_alive);

@@ -211,11 +211,9 @@ impl Session {
     /// Hears that `len` bytes of the output have been sent.
     pub fn sent<H: Host>(&mut self, cx: &mut Context<'_, H>, len: usize) {
         self.taken_at = cx.now.mono();
+        // As long as answers go out, or keep us from reading, the peer's silence is not its own doing.
+        self.heard_at = self.taken_at;
         self.outbox.forget(len);
-        if self.outbox.is_empty() {
-            // A long answer is no idleness: the keep-alive time begins when its last byte is gone.
-            self.heard_at = self.heard_at.max(self.taken_at);
-        }
         if self.outbox.has_slots() || !self.input.is_empty() {
             self.go_on(cx);
         }
@@ -270,10 +268,11 @@ impl Session {
         }
     }
 
-    /// Whether nothing is in progress: no request half received, none unanswered, no answer unsent.
+    /// Whether nothing is in progress: no request half received, none unanswered, no answer unsent, and no last answer
+    /// that a hard end could still take from the peer.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.outbox.is_empty() && self.input.is_empty() && !matches!(self.reading, Reading::Body(_))
+        self.outbox.is_empty() && self.input.is_empty() && matches!(self.reading, Reading::Head)
     }
 
     /// Ends what has taken too long. True if the socket has something to do because of it.
@@ -283,7 +282,7 @@ impl Session {
             self.taken_at = now;
         }
         if self.outbox.has_slots() {
-            self.answer_overdue(cx);
+            self.look_after_questions(cx);
             self.go_on(cx);
         }
         let settings = &cx.parts.settings;

@@ -7,6 +7,7 @@ use crate::engine::parts::{Answered, Host, Parts};
 use crate::limits::{BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX};
 use crate::metrics::CoreMetrics;
 use crate::parcel::Parcel;
+use crate::routing::ShardId;
 use crate::time::Mono;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -29,6 +30,13 @@ pub struct Answer {
     pub answered: Option<Answered>,
 }
 
+impl Answer {
+    /// Bytes that it holds.
+    fn len(&self) -> usize {
+        self.pieces.iter().map(|piece| if let Piece::Bytes(bytes) = piece { bytes.len() } else { 0 }).sum()
+    }
+}
+
 /// What an unanswered request waits for.
 #[derive(Debug)]
 pub enum Awaited {
@@ -40,11 +48,27 @@ pub enum Awaited {
     Numbers(Box<Numbers>),
 }
 
+impl Awaited {
+    /// How many single requests this one counts for among those that a connection may have waiting: the answer to a
+    /// batch may hold as many values.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Outcome | Self::Numbers(_) => 1,
+            Self::Batch(batch) => batch.len().div_ceil(BATCH_ITEMS_PER_SLOT),
+        }
+    }
+}
+
+/// Items of a batch that weigh as much as a request of its own.
+const BATCH_ITEMS_PER_SLOT: usize = 8;
+
 /// Numbers of all cores, as far as they have arrived.
 #[derive(Debug)]
 pub struct Numbers {
     /// By shard.
     pub of_core: Vec<Option<Box<CoreMetrics>>>,
+    /// Cores whose lanes were full.
+    pub unasked: Vec<ShardId>,
     /// Nobody waits longer than this.
     pub deadline: Mono,
 }
@@ -52,8 +76,25 @@ pub struct Numbers {
 /// A place in the order of answers.
 #[derive(Debug)]
 enum Slot {
-    Waiting(Box<(Ticket, Awaited)>),
+    Waiting(Box<Waiting>),
     Ready(Answer),
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+struct Waiting {
+    ticket: Ticket,
+    awaited: Awaited,
+    weight: usize,
+}
+
+impl Slot {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Waiting(waiting) => waiting.weight,
+            Self::Ready(_) => 1,
+        }
+    }
 }
 
 /// Answers waiting for their turn, the one that is going out, and bytes not yet sent.
@@ -64,6 +105,10 @@ pub struct Outbox {
     slots: VecDeque<Slot>,
     /// The number of the front slot; slots are numbered in the order of requests.
     front: u64,
+    /// How much the slots weigh: see [`Awaited::weight`].
+    weight: usize,
+    /// Bytes in answers that wait for their turn, or for room.
+    held: usize,
     /// What is left of the answer that is going out.
     going: VecDeque<Piece>,
     going_answered: Option<Answered>,
@@ -83,6 +128,10 @@ impl Outbox {
             self.bytes.clear();
             self.bytes.shrink_to(BUFFER_KEEP_BYTES);
             self.sent = 0;
+        } else if self.sent >= OUTPUT_HIGH_WATER_BYTES / 2 {
+            // A reader that never catches up must not make the sent part grow for ever.
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
         }
     }
 
@@ -98,13 +147,15 @@ impl Outbox {
 
     /// Whether another request may be taken on.
     pub fn has_room(&self) -> bool {
-        self.slots.len() < PIPELINE_DEPTH_MAX && self.unsent().len() < OUTPUT_HIGH_WATER_BYTES
+        self.weight < PIPELINE_DEPTH_MAX && self.unsent().len() + self.held < OUTPUT_HIGH_WATER_BYTES
     }
 
     /// Makes room for the answer to the next request, which `awaited` will bring. Returns the slot's number.
     pub fn wait(&mut self, parts: &mut Parts, ticket: Ticket, awaited: Awaited) -> u64 {
         parts.metrics.active_requests += 1;
-        self.slots.push_back(Slot::Waiting(Box::new((ticket, awaited))));
+        let weight = awaited.weight();
+        self.weight += weight;
+        self.slots.push_back(Slot::Waiting(Box::new(Waiting { ticket, awaited, weight })));
         self.next_slot() - 1
     }
 
@@ -129,9 +180,7 @@ impl Outbox {
         if self.has_slots() {
             let mut pieces = SmallVec::from_iter([Piece::Bytes(bytes)]);
             pieces.extend(stream.map(|stream| Piece::Stream(Box::new(stream))));
-            cx.parts.metrics.active_requests += 1;
-            self.slots.push_back(Slot::Ready(Answer { pieces, answered: Some(answered) }));
-            return;
+            return self.push(cx, Answer { pieces, answered: Some(answered) });
         }
         self.bytes = bytes;
         match stream {
@@ -148,6 +197,8 @@ impl Outbox {
     /// Adds an answer that is complete, in the next slot.
     pub fn push<H: Host>(&mut self, cx: &mut Context<'_, H>, answer: Answer) {
         cx.parts.metrics.active_requests += u64::from(answer.answered.is_some());
+        self.weight += 1;
+        self.held += answer.len();
         self.slots.push_back(Slot::Ready(answer));
         self.advance(cx);
     }
@@ -155,18 +206,15 @@ impl Outbox {
     /// The request that waits in slot `number`, if it still does.
     pub fn waiting(&mut self, number: u64) -> Option<(&Ticket, &mut Awaited)> {
         match self.slots.get_mut(usize::try_from(number.checked_sub(self.front)?).ok()?)? {
-            Slot::Waiting(waiting) => Some((&waiting.0, &mut waiting.1)),
+            Slot::Waiting(waiting) => Some((&waiting.ticket, &mut waiting.awaited)),
             Slot::Ready(_) => None,
         }
     }
 
-    /// The numbers of the slots whose requests have waited for the numbers of other cores until `now`.
-    pub fn overdue(&self, now: Mono) -> SmallVec<[u64; 1]> {
-        let overdue = |slot: &Slot| {
-            matches!(slot, Slot::Waiting(waiting)
-                if matches!(&waiting.1, Awaited::Numbers(numbers) if numbers.deadline < now))
-        };
-        (self.front..).zip(&self.slots).filter(|(_, slot)| overdue(slot)).map(|(number, _)| number).collect()
+    /// The numbers of the slots whose requests wait for the numbers of other cores.
+    pub fn questions(&self) -> SmallVec<[u64; 1]> {
+        let asks = |slot: &Slot| matches!(slot, Slot::Waiting(it) if matches!(it.awaited, Awaited::Numbers(_)));
+        (self.front..).zip(&self.slots).filter(|(_, slot)| asks(slot)).map(|(number, _)| number).collect()
     }
 
     /// Where to write the answer for slot `number`: behind what goes out, if it is its turn.
@@ -183,18 +231,18 @@ impl Outbox {
         rest: impl IntoIterator<Item = Piece>,
         answered: Answered,
     ) {
+        let mut pieces = SmallVec::new();
         if self.is_turn_of(number) {
             self.bytes = bytes;
-            self.slots.pop_front();
-            self.front += 1;
-            self.going_answered = Some(answered);
-            self.going.extend(rest);
         } else {
-            let mut pieces = SmallVec::from_iter([Piece::Bytes(bytes)]);
-            pieces.extend(rest);
-            let place = usize::try_from(number - self.front).expect("a slot is one of a few");
-            self.slots[place] = Slot::Ready(Answer { pieces, answered: Some(answered) });
+            pieces.push(Piece::Bytes(bytes));
         }
+        pieces.extend(rest);
+        let answer = Answer { pieces, answered: Some(answered) };
+        self.held += answer.len();
+        let place = usize::try_from(number - self.front).expect("a slot is one of a few");
+        let waited = std::mem::replace(&mut self.slots[place], Slot::Ready(answer));
+        self.weight = self.weight - waited.weight() + 1;
         self.advance(cx);
     }
 
@@ -204,9 +252,16 @@ impl Outbox {
 
     /// Moves answers whose turn has come into the bytes that go out, as far as there is room.
     pub fn advance<H: Host>(&mut self, cx: &mut Context<'_, H>) {
-        while self.unsent().len() < OUTPUT_HIGH_WATER_BYTES {
+        loop {
+            if self.going.is_empty() {
+                self.retire(cx.parts);
+            }
+            if self.unsent().len() >= OUTPUT_HIGH_WATER_BYTES {
+                return;
+            }
             match self.going.front_mut() {
                 Some(Piece::Bytes(bytes)) => {
+                    self.held -= bytes.len();
                     self.bytes.append(bytes);
                     self.going.pop_front();
                 }
@@ -219,10 +274,10 @@ impl Outbox {
                     }
                 }
                 None => {
-                    self.retire(cx.parts);
                     let Some(Slot::Ready(_)) = self.slots.front() else { return };
                     if let Some(Slot::Ready(answer)) = self.slots.pop_front() {
                         self.front += 1;
+                        self.weight -= 1;
                         self.going.extend(answer.pieces);
                         self.going_answered = answer.answered;
                     }
@@ -261,9 +316,14 @@ impl Outbox {
         cx.parts.metrics.active_requests -= going + in_slots.count() as u64;
         let ready = self.slots.into_iter().flat_map(|slot| match slot {
             Slot::Ready(answer) => answer.pieces,
-            Slot::Waiting(_) => SmallVec::new(),
+            Slot::Waiting(waiting) => {
+                if let Awaited::Batch(batch) = waiting.awaited {
+                    batch.release(cx);
+                }
+                SmallVec::new()
+            }
         });
-        for piece in self.going.into_iter().chain(ready) {
+        for piece in self.going.into_iter().chain(ready.collect::<Vec<_>>()) {
             if let Piece::Stream(stream) = piece {
                 stream.release(cx);
             }

@@ -22,8 +22,10 @@ impl Session {
         match head::parse(bytes) {
             Ok(None) => 0,
             Ok(Some((head, len))) => {
-                let used = self.take_on(cx, &head, &bytes[len..]);
-                used.map_or(0, |of_body| len + of_body)
+                let Some(of_body) = self.take_on(cx, &head, &bytes[len..]) else { return 0 };
+                // The next head, of which a part may be here already, has a time of its own.
+                self.head_began_at = None;
+                len + of_body
             }
             Err(error) => {
                 let ticket = self.ticket_of_nothing(cx);

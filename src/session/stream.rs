@@ -40,7 +40,7 @@ impl Stream {
             let bytes = cx.parts.shard.lease_slice(self.lease, self.offset);
             let complete = self.write(bytes, out);
             if complete {
-                cx.parts.release(cx.host, cx.now, self.owner, self.lease);
+                cx.parts.release(self.owner, self.lease);
             }
             return true;
         }
@@ -68,7 +68,7 @@ impl Stream {
         assert!(self.pulling, "a piece comes because it was asked for");
         self.pulling = false;
         if self.write(parcel.pulled(), out) {
-            cx.parts.release(cx.host, cx.now, self.owner, self.lease);
+            cx.parts.release(self.owner, self.lease);
         }
     }
 
@@ -88,7 +88,7 @@ impl Stream {
     /// Gives the value up before its end.
     pub fn release<H: Host>(&self, cx: &mut Context<'_, H>) {
         if !self.is_done() {
-            cx.parts.release(cx.host, cx.now, self.owner, self.lease);
+            cx.parts.release(self.owner, self.lease);
         }
     }
 }

@@ -47,7 +47,7 @@ pub const CASES: &[Case] = &[
     kept("blanks and tabs around a value", 200, get!("X: \t y \t \r\n")),
     kept("empty value", 200, get!("X:\r\n")),
     kept("empty line before the request", 200, b"\r\nGET /v1/kv/k HTTP/1.1\r\nHost: t\r\n\r\n"),
-    kept("absolute target", 200, b"GET http://t/v1/kv/k HTTP/1.1\r\nHost: t\r\n\r\n"),
+    closed("absolute target", 400, b"GET http://t/v1/kv/k HTTP/1.1\r\nHost: t\r\n\r\n"),
     kept("1.0 that asks to go on", 200, b"GET /v1/kv/k HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
     closed("1.0", 200, b"GET /v1/kv/k HTTP/1.0\r\n\r\n"),
     closed("close", 200, get!("Connection: close\r\n")),

@@ -92,7 +92,7 @@ fn too_large_a_chunked_body_is_refused_as_it_grows() {
     let server = server();
     let mut connection = server.connect();
     connection.send(format!(
-        "PUT /v1/kv/k HTTP/1.1\r\nHost: t\r\nX-API-Token: {TOKEN}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "PUT /v1/kv/k HTTP/1.1\r\nHost: t\r\nX-API-Token: {TOKEN}\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
     ));
     let chunk = format!("400\r\n{}\r\n", "x".repeat(0x400));
     for _ in 0..=MAX_ITEM_BYTES / 0x400 + 8 {

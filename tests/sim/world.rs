@@ -294,11 +294,16 @@ impl World {
         if len > 0 {
             engine.sent(now, &mut self.lanes, conn, len);
         }
-        while let Some((status, body, len)) = first_answer(&client.heard) {
+        while let Some((status, body, len)) = first_answer(&self.clients[number].heard) {
+            let client = &mut self.clients[number];
             client.heard.drain(..len);
             let expected = client.expected.pop_front().expect("an answer belongs to a request");
             self.seen.too_late += u64::from(status == 503);
             self.history.push(format!("{number} {status} {}", body.len()));
+            if status == 408 {
+                // The clock leapt while a body stood still: that is the end of this connection.
+                return self.vanish(number);
+            }
             client.check(status, &body, &expected);
         }
     }

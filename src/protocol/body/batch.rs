@@ -1,7 +1,7 @@
 //! `{"keys":[…]}` and `{"items":[…]}`
 
 use super::BodyError;
-use super::capture::Copied;
+use super::capture::{Captured, Copied};
 use super::members::{Bounded, Members, NAME_BYTES_MAX, SentKey};
 use super::put::{StreamedPut, streamed_put};
 use crate::limits::BATCH_ITEMS_MAX;
@@ -274,6 +274,13 @@ impl ItemsReader {
     pub fn captured_bytes(&self) -> u64 {
         let items = &self.0.elements;
         items.captured_bytes + items.current.as_ref().map_or(0, |members| members.value.bytes.footprint())
+    }
+
+    /// What has been captured of the values, to be disposed of when the body is given up.
+    pub fn into_captured(self) -> impl Iterator<Item = Captured> {
+        let items = self.0.elements;
+        let whole = items.items.into_iter().filter_map(|item| item.put.ok()).map(|put| put.payload);
+        whole.chain(items.current.map(|members| members.value.bytes))
     }
 
     /// The items, 1 to 100, at the end of the body.

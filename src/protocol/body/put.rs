@@ -92,6 +92,12 @@ impl PutReader {
         self.members.value.bytes.footprint()
     }
 
+    /// What has been captured of the value, to be disposed of when the body is given up.
+    #[must_use]
+    pub fn into_captured(self) -> Captured {
+        self.members.value.bytes
+    }
+
     /// The value, at the end of the body.
     ///
     /// # Errors

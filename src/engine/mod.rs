@@ -95,6 +95,12 @@ impl Engine {
         session.map_or(Flow::Closed, Session::flow)
     }
 
+    /// What [`Engine::flow`] would say, without taking it as told.
+    #[must_use]
+    pub fn peek_flow(&self, conn: ConnId) -> Flow {
+        self.session(conn).map_or(Flow::Closed, Session::flow_now)
+    }
+
     /// Whether a connection has work for its task: more output than the socket took, input to go on reading, or an end
     /// to be made.
     #[must_use]

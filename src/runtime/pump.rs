@@ -60,6 +60,7 @@ pub async fn accept(core: Rc<RefCell<Core>>, listener: TcpListener) {
                 }
             }
             Err(error) if is_shut_down(&error) => return,
+            Err(GlommioError::IoError(error)) if error.kind() == io::ErrorKind::WouldBlock => breathe().await,
             Err(error) => {
                 // EMFILE and its like return at once, again and again: pause, or this loop starves the core.
                 tracing::warn!(%error, "cannot accept: raise the limit on open files (LimitNOFILE), or lower MAX_CONNECTIONS");
@@ -71,10 +72,13 @@ pub async fn accept(core: Rc<RefCell<Core>>, listener: TcpListener) {
 
 /// Takes the connections that the kernel has accepted already, which may have sent requests, and lets no more in.
 pub fn accept_the_rest(core: &Rc<RefCell<Core>>, listener: RawFd) {
-    loop {
+    // SAFETY: the accepting task owns the descriptor and lives as long as its executor, so it is still this listener.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(listener) };
+    // It has blocked so far, so that the kernel waits for connections in our place.
+    let set = socket2::SockRef::from(&borrowed).set_nonblocking(true);
+    while set.is_ok() {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: null pointers say that the peer's address is not wanted. The accepting task owns the descriptor and
-        // lives as long as its executor, so it is still this listener, which does not block.
+        // SAFETY: null pointers say that the peer's address is not wanted; the descriptor is the listener, as above.
         let fd = unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
         if fd < 0 {
             break;

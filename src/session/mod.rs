@@ -258,7 +258,9 @@ impl Session {
         self.told != self.flow_now()
     }
 
-    fn flow_now(&self) -> Flow {
+    /// What is to be done with the socket now.
+    #[must_use]
+    pub fn flow_now(&self) -> Flow {
         let done = self.is_ending() && self.outbox.is_empty();
         match (self.aborted, done, self.peer_closed) {
             (true, _, _) | (_, true, true) => Flow::Closed,

@@ -119,7 +119,7 @@ fn conflicts_are_counted_by_operation() {
     client.put_value("k", "1").expect_status(201);
     let counts = |server: &Server| {
         let metrics = server.metrics();
-        ["put", "delete"].map(|operation| metrics.sum_where("cache_cas_conflicts_total", &[("operation", operation)]))
+        ["set", "delete"].map(|operation| metrics.sum_where("cache_cas_conflicts_total", &[("operation", operation)]))
     };
     assert_eq!(put_if(&mut client, "If-Match", "nope"), 409);
     assert_eq!(put_if(&mut client, "If-None-Match", "*"), 409);

@@ -53,7 +53,7 @@ pub const CASES: &[Case] = &[
     closed("close", 200, get!("Connection: close\r\n")),
     closed("close in capitals among others", 200, get!("Connection: x, CLOSE\r\n")),
     kept("body with a length", 200, put!("Content-Length: 11\r\n\r\n{\"value\":1}")),
-    kept("leading zeros in a length", 200, put!("Content-Length: 0011\r\n\r\n{\"value\":1}")),
+    closed("leading zeros in a length", 400, put!("Content-Length: 0011\r\n\r\n{\"value\":1}")),
     kept("no body where one is due", 400, put!("\r\n")),
     kept("bad JSON", 400, put!("Content-Length: 3\r\n\r\n{x}")),
     kept("body that nobody asked for", 200, get!("Content-Length: 5\r\n\r\nhel")),

@@ -6,8 +6,8 @@ use cache_service::metrics::{ProcessFacts, ProcessStats};
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
-use cache_service::session::ConnId;
 use cache_service::session::request_id::RequestIds;
+use cache_service::session::{ConnId, Flow};
 use cache_service::shard::{Shard, ShardConfig};
 use cache_service::time::{Mono, Now};
 use std::collections::{HashMap, VecDeque};
@@ -176,7 +176,12 @@ impl World {
             }
             self.quiet_step();
         }
-        panic!("the world does not come to rest: {:?}", self.clients);
+        let state = |client: &Client| {
+            let flow = client.conn.map(|conn| self.engines[client.core].peek_flow(conn));
+            (flow, client.to_send.len(), client.heard.len(), client.expected.len())
+        };
+        let clients: Vec<_> = self.clients.iter().map(state).collect();
+        panic!("the world does not come to rest: {clients:?}, lanes empty: {}", self.lanes_are_empty());
     }
 
     fn lanes_are_empty(&self) -> bool {
@@ -213,6 +218,7 @@ impl World {
         let now = self.now();
         for engine in &mut self.engines {
             engine.tick(now, &mut self.lanes);
+            engine.settle(now, &mut self.lanes);
         }
     }
 
@@ -251,8 +257,11 @@ impl World {
         let client = &mut self.clients[number];
         let engine = &mut self.engines[client.core];
         let conn = *client.conn.get_or_insert_with(|| engine.open(now).expect("few connections"));
-        if client.to_send.is_empty() || engine.flow(conn) != cache_service::session::Flow::Reading {
-            return;
+        match engine.flow(conn) {
+            // The clock leapt while a body that nobody wanted stood still.
+            Flow::Closed | Flow::Lingering if engine.output(conn).is_empty() => return self.vanish(number),
+            Flow::Reading if !client.to_send.is_empty() => {}
+            _ => return,
         }
         let most = if self.chance.one_in(3) { 7 } else { 60_000 };
         let len = (1 + self.chance.below(most) as usize).min(client.to_send.len());
@@ -280,6 +289,7 @@ impl World {
         } else {
             engine.carry_out(now, &mut self.lanes, parcel);
         }
+        engine.settle(now, &mut self.lanes);
     }
 
     /// A client takes some of the output, and checks every answer that is complete.
@@ -293,6 +303,7 @@ impl World {
         client.heard.extend_from_slice(&output[..len]);
         if len > 0 {
             engine.sent(now, &mut self.lanes, conn, len);
+            engine.settle(now, &mut self.lanes);
         }
         while let Some((status, body, len)) = first_answer(&self.clients[number].heard) {
             let client = &mut self.clients[number];
@@ -314,7 +325,9 @@ impl World {
         let now = self.now();
         let client = &mut self.clients[number];
         let Some(conn) = client.conn.take() else { return };
-        self.engines[client.core].close(now, &mut self.lanes, conn);
+        let engine = &mut self.engines[client.core];
+        engine.close(now, &mut self.lanes, conn);
+        engine.settle(now, &mut self.lanes);
         self.seen.vanished += 1;
         client.to_send.clear();
         client.heard.clear();

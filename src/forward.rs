@@ -38,6 +38,7 @@ pub struct Forward {
     commands: Cap,
     control: Cap,
     round: u32,
+    #[expect(clippy::vec_box, reason = "a parcel travels as its box, which is allocated once")]
     spare: Vec<Box<Parcel>>,
 }
 

@@ -121,7 +121,7 @@ impl Core {
     fn take_arrivals(&mut self) -> bool {
         let now = self.clock.now();
         for taken in 1..=LANE_BURST_MAX {
-            match self.host.lanes.next() {
+            match self.host.lanes.next_arrival() {
                 None => return false,
                 Some(Arrival::Work(parcel)) => self.engine.carry_out(now, &mut self.host, parcel),
                 Some(Arrival::Reply(parcel)) => self.engine.come_back(now, &mut self.host, parcel),

@@ -194,7 +194,7 @@ impl Lanes {
     }
 
     /// The next parcel that arrived: replies first, since clients wait for them, then questions, then requests.
-    pub fn next(&mut self) -> Option<Arrival> {
+    pub fn next_arrival(&mut self) -> Option<Arrival> {
         if let Ok(parcel) = self.replies.try_recv() {
             return Some(Arrival::Reply(parcel));
         }

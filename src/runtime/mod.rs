@@ -13,7 +13,7 @@ mod stop;
 pub mod supervisor;
 
 use crate::cli::{complain, say};
-use crate::config::Config;
+use crate::config::{Config, Token};
 use crate::engine::Engine;
 use crate::engine::parts::{Parts, Settings};
 use crate::limits::{CONTROL_PARCELS_MAX, HUNG_AFTER_PINGS};
@@ -170,7 +170,7 @@ fn share(of_process: usize, config: &Config) -> usize {
 
 fn parts(config: &Config, me: ShardId, secrets: &Secrets) -> Result<Parts, StartError> {
     let settings = Settings {
-        tokens: Tokens::new(config.tokens.iter().map(|token| token.expose())),
+        tokens: Tokens::new(config.tokens.iter().map(Token::expose)),
         read_requires_auth: config.read_requires_auth,
         max_item_bytes: config.max_item_bytes,
         request_timeout_ms: config.request_timeout_ms,

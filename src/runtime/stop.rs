@@ -34,7 +34,7 @@ pub fn wait(mut signals: Signals, server: &Server, timeout_ms: u64) -> ExitCode 
     for signal in signals.0.forever() {
         match signal {
             SIGHUP => {
-                tracing::warn!("SIGHUP: the configuration is not read again by this version; restart to change it")
+                tracing::warn!("SIGHUP: the configuration is not read again by this version; restart to change it");
             }
             _ => {
                 let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };

@@ -56,6 +56,9 @@ pub struct Batch {
     order: Vec<Item>,
 }
 
+/// The key of an item, the parcel that it travelled in, and what became of it.
+type Asked<'b> = (&'b [u8], &'b Parcel, Outcome<&'b [u8]>);
+
 /// Where the outcome of an item is found.
 #[derive(Debug)]
 enum Item {
@@ -185,7 +188,7 @@ impl Batch {
         Item::Asked { parcel: at, place: parcel.len() - 1 }
     }
 
-    fn outcome(&self, item: &Item) -> Option<(&[u8], &Parcel, Outcome<&[u8]>)> {
+    fn outcome(&self, item: &Item) -> Option<Asked<'_>> {
         let Item::Asked { parcel, place } = item else { return None };
         let parcel = self.parcels[*parcel].1.as_ref().expect("the batch is whole");
         Some((parcel.key(*place), parcel, parcel.outcome(*place)))
@@ -272,10 +275,7 @@ fn shown(key: &[u8]) -> Option<&str> {
 }
 
 /// What to say of an item that was not done.
-fn failed<'b>(
-    item: &'b Item,
-    outcome: Option<(&'b [u8], &Parcel, Outcome<&[u8]>)>,
-) -> (Option<&'b str>, ErrorCode, &'b str) {
+fn failed<'b>(item: &'b Item, outcome: Option<Asked<'b>>) -> (Option<&'b str>, ErrorCode, &'b str) {
     match (item, outcome) {
         (Item::Failed { key, code, message }, _) => (key.shown(), *code, message),
         (_, Some((key, _, Outcome::Refused(refusal)))) => {

@@ -8,10 +8,11 @@ use crate::blob::Blob;
 use crate::command::{Command, Conditions, Payload, Put, ValueKind, Verb};
 use crate::engine::parts::{Host, Parts, Settings};
 use crate::limits::{
-    BATCH_BODY_BYTES_MIN, BLOB_CHUNK_BYTES, INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX,
+    BATCH_BODY_BYTES_MIN, BLOB_CHUNK_BYTES, DISCARD_BYTES_MAX, INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX,
+    JSON_ENVELOPE_BYTES_MAX,
 };
 use crate::protocol::body::{self, Captured, IncrReader, ItemsReader, KeysReader, PutReader, StreamedPut};
-use crate::protocol::chunked::ChunkedDecoder;
+use crate::protocol::chunked::{ChunkError, ChunkedDecoder};
 use crate::protocol::head::BodyLength;
 use crate::protocol::media::Media;
 use crate::protocol::route::Route;
@@ -174,9 +175,14 @@ impl Intake {
 
     /// Gives up; returns the request, if it has not been answered.
     pub fn abandon(mut self: Box<Self>, parts: &mut Parts) -> Option<Ticket> {
+        self.give_back(parts);
+        self.ticket.take()
+    }
+
+    /// Gives back what is held for the body.
+    fn give_back(&mut self, parts: &mut Parts) {
         self.let_go(parts);
         std::mem::replace(&mut self.sink, Sink::Discard).dispose(parts);
-        self.ticket.take()
     }
 
     fn let_go(&mut self, parts: &mut Parts) {
@@ -184,24 +190,36 @@ impl Intake {
         parts.shard.unreserve(std::mem::take(&mut self.reserved));
     }
 
-    /// Takes bytes; returns how many, and whether the body is complete.
-    fn take<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8]) -> Result<(usize, bool), Failure> {
-        let (used, data, done) = match &mut self.framing {
+    /// Finds the body's next bytes in `bytes`: how many of these it takes up, which of them are content, and whether the
+    /// body ends there. An error leaves nothing of the connection to rely on.
+    fn unframe<'b>(&mut self, bytes: &'b [u8]) -> Result<(usize, &'b [u8], bool), ChunkError> {
+        Ok(match &mut self.framing {
             Framing::Length(left) => {
                 let len = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= len as u64;
                 (len, &bytes[..len], *left == 0)
             }
             Framing::Chunked(decoder) => {
-                let decoded = decoder.decode(bytes).map_err(Failure::chunked)?;
+                let decoded = decoder.decode(bytes)?;
                 (decoded.consumed, decoded.data, decoded.done)
             }
-        };
+        })
+    }
+
+    /// Takes content. After an error the rest of the body is still framed.
+    fn accept<H: Host>(&mut self, cx: &mut Context<'_, H>, content: &[u8]) -> Result<(), Failure> {
         self.left_to_limit =
-            self.left_to_limit.checked_sub(data.len() as u64).ok_or_else(|| Failure::too_large(self.limit))?;
-        self.sink.feed(data)?;
-        self.reserve(cx)?;
-        Ok((used, done))
+            self.left_to_limit.checked_sub(content.len() as u64).ok_or_else(|| Failure::too_large(self.limit))?;
+        self.sink.feed(content)?;
+        self.reserve(cx)
+    }
+
+    /// What is left of the body, to be dropped; `None` if that is too much.
+    fn into_discarding(self: Box<Self>) -> Option<Box<Self>> {
+        let short = !matches!(self.framing, Framing::Length(left) if left > DISCARD_BYTES_MAX);
+        let (limit, left_to_limit, reserved) = (DISCARD_BYTES_MAX, DISCARD_BYTES_MAX, 0);
+        let rest = Self { ticket: None, framing: self.framing, sink: Sink::Discard, left_to_limit, limit, reserved };
+        short.then(|| Box::new(rest))
     }
 
     /// Makes room for what is being received, a chunk at a time; short bodies are not worth it.
@@ -218,33 +236,58 @@ impl Intake {
     }
 }
 
+/// What is left of a body that is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It was complete.
+    Nothing,
+    /// Bytes of which it is known where they end.
+    Framed,
+    /// Nobody knows.
+    Lost,
+}
+
 impl Session {
     /// Takes bytes of a body; returns how many.
     pub(super) fn read_body<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8]) -> usize {
         let Reading::Body(intake) = &mut self.reading else { unreachable!("the caller has just seen a body") };
-        match intake.take(cx, bytes) {
-            Ok((used, done)) => {
-                if done {
-                    self.finish_body(cx);
-                }
-                used
+        let (used, content, done) = match intake.unframe(bytes) {
+            Ok(found) => found,
+            Err(error) => {
+                self.give_up_body(cx, &Failure::chunked(error), Rest::Lost);
+                return bytes.len();
             }
-            Err(failure) => {
-                self.give_up_body(cx, &failure);
-                bytes.len()
-            }
+        };
+        match intake.accept(cx, content) {
+            Ok(()) if done => self.finish_body(cx),
+            Ok(()) => {}
+            Err(failure) => self.give_up_body(cx, &failure, if done { Rest::Nothing } else { Rest::Framed }),
         }
+        used
     }
 
-    /// Answers with `failure` in the middle of a body; the rest of it cannot be told from a request, so this is the end.
-    fn give_up_body<H: Host>(&mut self, cx: &mut Context<'_, H>, failure: &Failure) {
-        if let Reading::Body(intake) = std::mem::replace(&mut self.reading, Reading::Nothing)
-            && let Some(mut ticket) = intake.abandon(cx.parts)
-        {
-            ticket.keep_alive = false;
+    /// Answers with `failure` in the middle of a body. The connection goes on if the rest of the body is known to be
+    /// short, so that a client need not care where in its body the mistake was.
+    fn give_up_body<H: Host>(&mut self, cx: &mut Context<'_, H>, failure: &Failure, rest: Rest) {
+        let Reading::Body(mut intake) = std::mem::replace(&mut self.reading, Reading::Head) else {
+            unreachable!("the caller has just seen a body")
+        };
+        intake.give_back(cx.parts);
+        let ticket = intake.ticket.take();
+        let mut keep_alive = ticket.as_ref().is_some_and(|ticket| ticket.keep_alive) && !cx.parts.draining;
+        match rest {
+            Rest::Nothing => {}
+            Rest::Lost => keep_alive = false,
+            Rest::Framed => match intake.into_discarding().filter(|_| keep_alive) {
+                Some(rest) => self.reading = Reading::Body(rest),
+                None => keep_alive = false,
+            },
+        }
+        if let Some(mut ticket) = ticket {
+            ticket.keep_alive = keep_alive;
             self.fail(cx, &ticket, failure);
         }
-        self.end_reading(cx);
+        self.request_ends(cx, keep_alive);
     }
 
     /// Does what a request asks for whose body is complete.

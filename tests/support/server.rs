@@ -1,4 +1,4 @@
-//! The real server as a child process.
+//! The real server as a child process: the one built with the tests, or the one that `SERVER_BINARY` names.
 
 use super::client::{Client, TOKEN};
 use super::http::RawConnection;
@@ -91,7 +91,8 @@ impl Launch {
     }
 
     fn spawn(&self) -> (Child, Output) {
-        let program = env!("CARGO_BIN_EXE_cache-service");
+        let program = std::env::var("SERVER_BINARY");
+        let program = program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_cache-service"));
         let mut command = match &self.cpus {
             Some(cpus) => {
                 // taskset executes the server in its own place: the process that is spawned is the server.

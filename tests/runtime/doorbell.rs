@@ -1,0 +1,101 @@
+//! No parcel lies at a core that sleeps: a core at its doorbell against a sender that rings at every moment.
+
+use cache_service::engine::Engine;
+use cache_service::engine::parts::{Parts, Settings};
+use cache_service::metrics::ProcessFacts;
+use cache_service::parcel::{Parcel, Work};
+use cache_service::protocol::auth::Tokens;
+use cache_service::routing::{Router, ShardId};
+use cache_service::runtime::core::Core;
+use cache_service::runtime::lanes::{Arrival, Lanes};
+use cache_service::session::request_id::RequestIds;
+use cache_service::shard::{Shard, ShardConfig};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+/// Parcels sent one at a time.
+const PARCELS: u64 = 100_000;
+/// A reply that has not come by then never comes: nothing else is running that could ring.
+const LOST_AFTER: Duration = Duration::from_secs(5);
+
+/// Wakes a plain thread that sleeps until it is set.
+struct Alarm {
+    rung: AtomicBool,
+    sleeper: Thread,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        self.sleeper.unpark();
+    }
+}
+
+/// A core of two that owns nothing and hears of nobody, on this thread.
+fn sleepy_core(lanes: Lanes, stop: &Arc<AtomicBool>) {
+    let settings = Settings {
+        tokens: Tokens::new(["0123456789abcdef"]),
+        read_requires_auth: false,
+        max_item_bytes: 1 << 20,
+        request_timeout_ms: 2_000,
+        idle_timeout_ms: 60_000,
+        header_timeout_ms: 10_000,
+        inflight_max: 64,
+        connections_max: 64,
+        process: ProcessFacts::default(),
+    };
+    let shard = Shard::new(ShardConfig { budget_bytes: None, first_version: 1 });
+    let parts = Parts::new(ShardId(1), Router::new(2, [3, 4]), shard, settings, RequestIds::new(1, 2), 64);
+    let mut core = Core::new(Engine::new(parts), lanes, Arc::new(AtomicBool::new(false)));
+    let alarm = Arc::new(Alarm { rung: AtomicBool::new(false), sleeper: std::thread::current() });
+    let waker = Waker::from(Arc::clone(&alarm));
+    while !stop.load(Ordering::Relaxed) {
+        if core.poll_doorbell(&Context::from_waker(&waker)).is_ready() {
+            continue;
+        }
+        while !alarm.rung.swap(false, Ordering::Acquire) && !stop.load(Ordering::Relaxed) {
+            std::thread::park();
+        }
+    }
+}
+
+#[test]
+fn no_parcel_is_overlooked_by_a_core_that_falls_asleep() {
+    let (mut ends, _) = Lanes::connect(2, 8, 8);
+    let (theirs, mut ours) = (ends.remove(1), ends.remove(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let core = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || sleepy_core(theirs, &stop)
+    });
+    let mut parcel = Box::new(Parcel::new(ShardId(0)));
+    for number in 0..PARCELS {
+        // The pauses differ, so that parcels arrive at every moment of the core's going to sleep.
+        for _ in 0..number % 200 {
+            std::hint::spin_loop();
+        }
+        parcel.to = ShardId(1);
+        parcel.work = Work::Commands;
+        ours.send(parcel).expect("the lane is empty");
+        ours.ring();
+        parcel = reply(&mut ours, number);
+    }
+    stop.store(true, Ordering::Relaxed);
+    core.thread().unpark();
+    core.join().expect("the core does not panic");
+}
+
+#[track_caller]
+fn reply(lanes: &mut Lanes, number: u64) -> Box<Parcel> {
+    let began = Instant::now();
+    loop {
+        match lanes.next_arrival() {
+            Some(Arrival::Reply(parcel)) => return parcel,
+            Some(other) => panic!("{other:?}"),
+            None => assert!(began.elapsed() < LOST_AFTER, "parcel {number} lies at a core that sleeps"),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The half that knows the world, held against the kernel as it is: cores that hang, die and lose wake-ups.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod doorbell;
+mod lost_wake_up;
+mod purity;
+mod round_trips;
+mod tracer;
+mod watchdog;

@@ -85,6 +85,10 @@ pub const ACCEPT_RETRY_MS: u64 = 10;
 /// What `Retry-After` says to a refused client, in seconds.
 pub const RETRY_AFTER_SECS: u32 = 1;
 
+const _: () = assert!(
+    HUNG_AFTER_PINGS < i16::MAX as u64 / 2,
+    "each unanswered ping holds a waker of a task that the executor counts in 16 bits"
+);
 const _: () = assert!(INLINE_VALUE_BYTES_MAX <= BLOB_CHUNK_BYTES, "a short value fits into one chunk");
 const _: () = assert!(READ_BUFFER_BYTES >= HEAD_BYTES_MAX, "one read can hold the longest head");
 const _: () = assert!(KEY_BYTES_MAX * 3 < HEAD_BYTES_MAX, "the longest key, percent-encoded, fits into a head");

@@ -43,6 +43,8 @@ const EXIT_UNAVAILABLE: u8 = 69;
 const EXIT_SOFTWARE: i32 = 70;
 /// What a Rust program ends with when it panics.
 const EXIT_PANIC: i32 = 101;
+/// How long a core may take to start.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 /// Memory that glommio registers for storage I/O, which we do not do, in bytes. Its default is 10 MiB a core.
 const IO_MEMORY_BYTES: usize = 64 * 1024;
 
@@ -108,8 +110,11 @@ impl Server {
             spawn(Seed { number, cpu, engine, lanes, listener, stop: Arc::clone(&stop), ready: ready.clone() })?;
         }
         drop(ready);
-        for outcome in readiness.iter().take(usize::from(config.shards)) {
-            outcome?;
+        for _ in 0..config.shards {
+            // A core can get lost before its first wake-up, where no ping reaches it: see `supervisor`.
+            let silent =
+                || StartError::new("a core did not start within 10 seconds; see `top` and `dmesg`, and try again");
+            readiness.recv_timeout(START_PATIENCE).map_err(|_| silent())??;
         }
         let facts_every = Duration::from_millis(config.metrics_interval_ms);
         supervisor::start(cores.clone(), facts_every, HUNG_AFTER_PINGS, die_of_hung_core)

@@ -16,4 +16,5 @@ pub mod routing;
 pub mod runtime;
 pub mod session;
 pub mod shard;
+pub mod site;
 pub mod time;

@@ -53,8 +53,17 @@ pub fn resolve(method: Method, path: &str) -> Target<'_> {
         "/metrics" => Route::Metrics,
         "/openapi.json" => Route::OpenApi,
         "/docs" => Route::Docs,
+        // The page's files; which of them there are is not known here.
+        _ if path.strip_prefix("/docs/").is_some_and(|file| !file.is_empty()) => Route::Docs,
         _ => Route::Unknown,
     })
+}
+
+/// The methods that `path` knows, as the `Allow` field lists them; `route` is what it names under the method that it
+/// does not know. One path is two resources.
+#[must_use]
+pub fn allow_header(path: &str, route: Route) -> &'static str {
+    if path == Route::Incr.template() { "GET, HEAD, PUT, POST, DELETE" } else { route.allow_header() }
 }
 
 /// Why something is not a key: 400.
@@ -210,6 +219,7 @@ mod tests {
             }
         }
         assert_eq!(resolve(Post, "/v1/kv/incr"), Target::Fixed(Route::Incr));
+        assert_eq!(resolve(Get, "/docs/page.js"), Target::Fixed(Route::Docs));
         for fixed in [Route::Readyz, Route::OpenApi, Route::Docs] {
             assert_eq!(resolve(Get, fixed.template()).route(), fixed);
         }
@@ -222,6 +232,15 @@ mod tests {
             assert_eq!(allowed.join(", "), route.allow_header(), "{route:?}");
         }
         assert!(!Route::BatchGet.allows(Method::Get) && Route::BatchGet.allows(Method::Post));
+    }
+
+    #[test]
+    fn the_path_that_is_two_resources_allows_the_methods_of_both() {
+        let path = Route::Incr.template();
+        let knows = |method: &Method| resolve(*method, path).route().allows(*method);
+        let known: Vec<_> = Method::ALL.into_iter().filter(knows).map(Method::name).collect();
+        assert_eq!(known.join(", "), allow_header(path, resolve(Method::Other, path).route()));
+        assert_eq!(allow_header("/v1/kv/a", Route::Kv), Route::Kv.allow_header());
     }
 
     #[test]

@@ -7,12 +7,14 @@
 //! | `ask` | one command: applied here, or sent to the core that owns the key |
 //! | `batch` | many commands, one parcel for each shard |
 //! | `admin` | questions to all cores: health, readiness, metrics |
+//! | `files` | the API's description and its page |
 //! | `outbox`, `stream` | answers waiting for their turn; long values on their way out |
 //! | `writing` | outcomes to answers |
 
 mod admin;
 mod ask;
 mod batch;
+mod files;
 mod intake;
 mod outbox;
 mod request;

@@ -4,7 +4,7 @@ use super::Context;
 use super::stream::Stream;
 use super::ticket::Ticket;
 use crate::engine::parts::{Answered, Host, Parts};
-use crate::limits::{BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX};
+use crate::limits::{BLOB_CHUNK_BYTES, BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX};
 use crate::metrics::CoreMetrics;
 use crate::parcel::Parcel;
 use crate::routing::ShardId;
@@ -17,6 +17,8 @@ use std::collections::VecDeque;
 pub enum Piece {
     /// Bytes that are there.
     Bytes(Vec<u8>),
+    /// Bytes of the program that are still to be copied.
+    Static(&'static [u8]),
     /// A long value, still at its shard.
     Stream(Box<Stream>),
 }
@@ -264,6 +266,14 @@ impl Outbox {
                     self.held -= bytes.len();
                     self.bytes.append(bytes);
                     self.going.pop_front();
+                }
+                Some(Piece::Static(bytes)) => {
+                    let (now, rest) = bytes.split_at(bytes.len().min(BLOB_CHUNK_BYTES));
+                    self.bytes.extend_from_slice(now);
+                    *bytes = rest;
+                    if rest.is_empty() {
+                        self.going.pop_front();
+                    }
                 }
                 Some(Piece::Stream(stream)) => {
                     if !stream.advance(cx, &mut self.bytes) {

@@ -12,7 +12,7 @@ use crate::protocol::conditions;
 use crate::protocol::head::{self, BodyLength, Head};
 use crate::protocol::media::{Media, accepts_raw, media_type};
 use crate::protocol::route::{Method, Route};
-use crate::protocol::target::{KeyBuf, KeyText, QueryOptions, Target, decode_key, resolve};
+use crate::protocol::target::{KeyBuf, KeyText, QueryOptions, Target, allow_header, decode_key, resolve};
 use crate::session::request_id::RequestId;
 
 impl Session {
@@ -100,7 +100,7 @@ impl Session {
             return Err(Failure::no_such_path());
         }
         if !route.allows(head.method) {
-            return Err(Failure::method_not_allowed(route));
+            return Err(Failure::method_not_allowed(allow_header(head.path, route)));
         }
         if !needs_token(route, head.method, cx.parts.settings.read_requires_auth) {
             return Ok(());
@@ -131,6 +131,7 @@ impl Session {
                 let sink = Sink::batch_set(cx.parts.settings.max_item_bytes);
                 self.begin_body(cx, head, Route::BatchSet, sink, following)
             }
+            Target::Fixed(Route::OpenApi | Route::Docs) => self.give_file(cx, head),
             Target::Fixed(Route::Incr) => self.begin_body(cx, head, Route::Incr, Sink::incr(), following),
             Target::Fixed(route) => {
                 let mut ticket = self.ticket(cx, head, route);
@@ -237,7 +238,7 @@ impl Session {
 
     /// Arranges for a body that nobody wants to be dropped; false if it is too long for that, or if the peer waits to be
     /// told whether to send it: then the connection must end.
-    fn skip_body<H: Host>(&mut self, cx: &mut Context<'_, H>, head: &Head<'_>) -> bool {
+    pub(super) fn skip_body<H: Host>(&mut self, cx: &mut Context<'_, H>, head: &Head<'_>) -> bool {
         match head.body {
             BodyLength::None => true,
             _ if head.expect_continue => false,
@@ -257,7 +258,7 @@ impl Session {
         }
     }
 
-    fn ticket<H: Host>(&self, cx: &mut Context<'_, H>, head: &Head<'_>, route: Route) -> Ticket {
+    pub(super) fn ticket<H: Host>(&self, cx: &mut Context<'_, H>, head: &Head<'_>, route: Route) -> Ticket {
         Ticket {
             started: cx.now.mono(),
             method: head.method,

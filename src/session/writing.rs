@@ -12,7 +12,6 @@ use crate::protocol::chunked::ChunkError;
 use crate::protocol::conditions::ConditionError;
 use crate::protocol::head::HeadError;
 use crate::protocol::media::MediaError;
-use crate::protocol::route::Route;
 use crate::protocol::target::{KeyError, QueryError};
 use crate::routing::ShardId;
 use std::borrow::Cow;
@@ -60,10 +59,10 @@ impl Failure {
         Self::new(ErrorCode::NotFound, "there is nothing at this path; see /docs or /openapi.json")
     }
 
-    /// Not a method of this resource.
-    pub fn method_not_allowed(route: Route) -> Self {
+    /// Not a method of this resource, which knows those in `allow`.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
         let message = "this path does not know the method";
-        Self { allow: Some(route.allow_header()), ..Self::new(ErrorCode::MethodNotAllowed, message) }
+        Self { allow: Some(allow), ..Self::new(ErrorCode::MethodNotAllowed, message) }
     }
 
     /// No token, or none of ours.

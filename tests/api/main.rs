@@ -6,6 +6,8 @@ mod support;
 mod auth;
 mod batch;
 mod conditions;
+mod description;
+mod docs_page;
 mod errors;
 mod expect_and_chunked;
 mod framing;

@@ -26,6 +26,19 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All codes, in the order of their statuses.
+    pub const ALL: [Self; 9] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::Conflict,
+        Self::PayloadTooLarge,
+        Self::Internal,
+        Self::ServiceUnavailable,
+    ];
+
     /// The name in answers.
     #[must_use]
     pub const fn name(self) -> &'static str {

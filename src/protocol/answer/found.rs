@@ -240,12 +240,16 @@ pub fn found(out: &mut Vec<u8>, head: &AnswerHead<'_>, found: &Found<'_>, form: 
     body.write(out, meta, found.value)
 }
 
+/// A stored page that a browser opens must not act in the name of this origin, where `/docs` may hold a token.
+const SANDBOX: &[u8] = b"\r\nContent-Security-Policy: default-src 'none'; sandbox";
+
 /// The media type was checked where it came in: [`crate::protocol::media::media_type`].
 fn push_raw_type(out: &mut Vec<u8>, kind: ValueKind, media: &[u8]) {
     match kind {
         ValueKind::Bytes => {
             out.extend_from_slice(b"\r\nContent-Type: ");
             out.extend_from_slice(if media.is_empty() { b"application/octet-stream" } else { media });
+            out.extend_from_slice(SANDBOX);
         }
         ValueKind::String => out.extend_from_slice(b"\r\nContent-Type: text/plain; charset=utf-8"),
         ValueKind::Number | ValueKind::Boolean | ValueKind::Json => out.extend_from_slice(JSON),

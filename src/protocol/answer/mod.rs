@@ -124,7 +124,7 @@ pub fn json(out: &mut Vec<u8>, head: &AnswerHead<'_>, status: u16, body: &[u8]) 
     end_with(out, head, body);
 }
 
-/// Answers with a text of any type: a scrape or a page.
+/// Answers with a text of any type: a scrape.
 pub fn text(out: &mut Vec<u8>, head: &AnswerHead<'_>, status: u16, content_type: &str, body: &[u8]) {
     begin(out, head, status);
     out.extend_from_slice(b"\r\nContent-Type: ");
@@ -132,6 +132,43 @@ pub fn text(out: &mut Vec<u8>, head: &AnswerHead<'_>, status: u16, content_type:
     out.extend_from_slice(b"\r\nX-Content-Type-Options: nosniff");
     out.extend_from_slice(NO_STORE);
     end_with(out, head, body);
+}
+
+/// What the head of a file's answer says of the file.
+#[derive(Clone, Copy, Debug)]
+pub struct FileFacts<'a> {
+    /// Its media type.
+    pub content_type: &'a str,
+    /// Further fields, each beginning with CR LF.
+    pub fields: &'a str,
+    /// Its entity tag without quotes.
+    pub tag: &'a str,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// Writes the head of an answer with a file; the file itself must follow, unless the request was HEAD.
+pub fn file(out: &mut Vec<u8>, head: &AnswerHead<'_>, file: &FileFacts<'_>) {
+    begin(out, head, 200);
+    push_file_fields(out, file);
+    out.extend_from_slice(b"\r\nContent-Type: ");
+    out.extend_from_slice(file.content_type.as_bytes());
+    out.extend_from_slice(b"\r\nX-Content-Type-Options: nosniff");
+    end(out, file.len);
+}
+
+/// Answers that the client has this file already: 304.
+pub fn file_not_modified(out: &mut Vec<u8>, head: &AnswerHead<'_>, file: &FileFacts<'_>) {
+    begin(out, head, 304);
+    push_file_fields(out, file);
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+fn push_file_fields(out: &mut Vec<u8>, file: &FileFacts<'_>) {
+    out.extend_from_slice(file.fields.as_bytes());
+    out.extend_from_slice(b"\r\nETag: \"");
+    out.extend_from_slice(file.tag.as_bytes());
+    out.push(b'"');
 }
 
 fn end_with(out: &mut Vec<u8>, head: &AnswerHead<'_>, body: &[u8]) {

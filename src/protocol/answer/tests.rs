@@ -103,6 +103,7 @@ fn raw_values_are_given_out_as_they_are_meant() {
     let (head, body) = read(&meta(ValueKind::Bytes, 3, 3), b"\0\xff\n", Form::Raw);
     assert_eq!(body, b"\0\xff\n");
     assert!(head.contains("\r\nContent-Type: image/png\r\n"));
+    assert!(head.contains("\r\nContent-Security-Policy: default-src 'none'; sandbox\r\n"));
     let (head, body) = read(&meta(ValueKind::Json, 3, 3), b"[1]", Form::Raw);
     assert_eq!(body, b"[1]");
     assert!(head.contains("\r\nContent-Type: application/json; charset=utf-8\r\n"));

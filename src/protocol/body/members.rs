@@ -2,9 +2,9 @@
 
 use super::BodyError;
 use super::capture::Capture;
+use super::whole::{WHOLE_BYTES_MAX, whole_number};
 use crate::command::ValueKind;
 use crate::limits::KEY_BYTES_MAX;
-use crate::protocol::fields::plain_decimal;
 use crate::protocol::json::scanner::{Container, Kind, Scalar};
 use crate::protocol::json::text::Unescaper;
 use crate::protocol::target::{KeyError, check_key};
@@ -38,9 +38,6 @@ impl<const N: usize> Bounded<N> {
 
 /// The longest name of a member that means something, in bytes.
 pub(super) const NAME_BYTES_MAX: usize = 6;
-/// The longest number that means something: a sign and 19 digits.
-const NUMBER_BYTES_MAX: usize = 20;
-
 /// A string that was sent as a key; not yet known to be one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentKey(pub(super) Bounded<KEY_BYTES_MAX>);
@@ -102,7 +99,7 @@ enum At {
 pub(super) struct Members<C> {
     at: At,
     name: Bounded<NAME_BYTES_MAX>,
-    number: Bounded<NUMBER_BYTES_MAX>,
+    number: Bounded<WHOLE_BYTES_MAX>,
     unescaper: Unescaper,
     /// The text of `value`.
     pub value: C,
@@ -194,12 +191,11 @@ impl<C: Capture> Members<C> {
         match member {
             Member::Value => self.take_value(kind, text, offset, raw_len),
             Member::TtlSec => {
-                let ttl = |number: &[u8]| plain_decimal(number).and_then(Ttl::from_secs);
+                let ttl = |number: &[u8]| u64::try_from(whole_number(number)?).ok().and_then(Ttl::from_secs);
                 take_number(&mut self.number, &mut self.ttl, kind, text, ttl);
             }
             Member::Delta => {
-                let delta = |number: &[u8]| std::str::from_utf8(number).ok()?.parse().ok();
-                take_number(&mut self.number, &mut self.delta, kind, text, delta);
+                take_number(&mut self.number, &mut self.delta, kind, text, whole_number);
             }
             Member::Key => self.take_key(kind, text),
             Member::Unknown => {}
@@ -266,7 +262,7 @@ impl<C: Capture> Members<C> {
 
 /// Reads a member that has to be a number which `parse` understands.
 fn take_number<T>(
-    number: &mut Bounded<NUMBER_BYTES_MAX>,
+    number: &mut Bounded<WHOLE_BYTES_MAX>,
     slot: &mut Slot<T>,
     kind: Kind,
     text: &[u8],

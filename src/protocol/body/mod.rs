@@ -8,6 +8,7 @@ mod capture;
 mod incr;
 mod members;
 mod put;
+mod whole;
 
 use super::json::JsonError;
 use super::target::KeyError;

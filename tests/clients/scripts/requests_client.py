@@ -1,0 +1,20 @@
+"""Python `requests`, one session with one connection."""
+
+import requests
+from contract import TOKEN, URL, Contract, expect
+
+session = requests.Session()
+session.trust_env = False
+session.headers["X-API-Token"] = TOKEN
+
+
+def call(method, path, body, headers):
+    answer = session.request(method, URL + path, data=body, headers=headers, timeout=60)
+    return answer.status_code, answer.headers, answer.content
+
+
+Contract(call).run()
+pool = session.get_adapter(URL).poolmanager.connection_from_url(URL)
+expect(pool.num_connections, 1, "connections opened by a session")
+expect(pool.num_requests > 100, True, "requests over that connection")
+print("requests: everything as expected")

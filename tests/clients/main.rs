@@ -6,5 +6,10 @@
 mod support;
 
 mod large_transfers;
+mod mixed_load;
+mod proxies;
+mod reader;
 mod scripts;
+mod smuggling;
 mod tools;
+mod worker;

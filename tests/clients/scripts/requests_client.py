@@ -14,7 +14,9 @@ def call(method, path, body, headers):
 
 
 Contract(call).run()
-pool = session.get_adapter(URL).poolmanager.connection_from_url(URL)
+pools = session.get_adapter(URL).poolmanager.pools
+expect(len(pools), 1, "pools of a session")
+pool = pools[pools.keys()[0]]
 expect(pool.num_connections, 1, "connections opened by a session")
 expect(pool.num_requests > 100, True, "requests over that connection")
 print("requests: everything as expected")

@@ -7,6 +7,7 @@ mod support;
 
 mod large_transfers;
 mod mixed_load;
+mod probes;
 mod proxies;
 mod reader;
 mod scripts;

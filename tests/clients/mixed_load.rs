@@ -4,6 +4,7 @@ use crate::proxies::{Kind, Proxy};
 use crate::support::Server;
 use crate::worker::Worker;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Requests through each proxy.
 const REQUESTS: u64 = 100_000;
@@ -11,13 +12,15 @@ const REQUESTS: u64 = 100_000;
 const WORKERS: u64 = 8;
 /// Fewer than there are clients, so that they share.
 const UPSTREAM_CONNECTIONS: usize = 4;
+/// How long the proxy waits for a client: longer than any machine makes one wait here.
+const IDLE: Duration = Duration::from_secs(30);
 
 #[track_caller]
 fn every_answer_belongs_to_its_request(kind: Kind) {
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_secs());
     println!("seed {seed}");
     let server = Server::with_shards(2);
-    let proxy = Proxy::start(kind, server.address(), UPSTREAM_CONNECTIONS);
+    let proxy = Proxy::start(kind, server.address(), UPSTREAM_CONNECTIONS, IDLE);
     let mut seen = BTreeMap::new();
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)

@@ -8,6 +8,7 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Who the proxies run as where the tests run as root: Debian's `nobody` and `nogroup`.
@@ -31,12 +32,14 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy that keeps up to `upstream_connections` open to the server at `upstream`.
+    /// Starts a proxy that keeps up to `upstream_connections` open to the server at `upstream`, and waits for a silent
+    /// client for so long as `idle`.
     #[track_caller]
-    pub fn start(kind: Kind, upstream: SocketAddr, upstream_connections: usize) -> Self {
+    pub fn start(kind: Kind, upstream: SocketAddr, upstream_connections: usize, idle: Duration) -> Self {
         let directory = TempDir::new().expect("a directory for temporary files");
         let address = free_address();
-        let settings = Settings { directory: directory.path(), address, upstream, upstream_connections };
+        let idle_ms = idle.as_millis();
+        let settings = Settings { directory: directory.path(), address, upstream, upstream_connections, idle_ms };
         let config = directory.path().join("proxy.conf");
         let mut command = match kind {
             Kind::Nginx => settings.nginx(&config),
@@ -84,11 +87,12 @@ struct Settings<'a> {
     address: SocketAddr,
     upstream: SocketAddr,
     upstream_connections: usize,
+    idle_ms: u128,
 }
 
 impl Settings<'_> {
     fn nginx(&self, config: &Path) -> Command {
-        let Self { directory, address, upstream, upstream_connections } = self;
+        let Self { directory, address, upstream, upstream_connections, idle_ms } = self;
         let directory = directory.display();
         let text = format!(
             "daemon off;
@@ -104,6 +108,9 @@ impl Settings<'_> {
                 uwsgi_temp_path {directory}/uwsgi;
                 scgi_temp_path {directory}/scgi;
                 client_max_body_size 0;
+                client_header_timeout {idle_ms}ms;
+                client_body_timeout {idle_ms}ms;
+                keepalive_timeout {idle_ms}ms;
                 keepalive_requests 1000000;
                 upstream cache {{
                     server {upstream};
@@ -130,7 +137,7 @@ impl Settings<'_> {
     }
 
     fn haproxy(&self, config: &Path) -> Command {
-        let Self { address, upstream, upstream_connections, .. } = self;
+        let Self { address, upstream, upstream_connections, idle_ms, .. } = self;
         let text = format!(
             "global
                 nbthread 1
@@ -140,7 +147,7 @@ impl Settings<'_> {
                 retries 0
                 option http-keep-alive
                 timeout connect 5s
-                timeout client 30s
+                timeout client {idle_ms}ms
                 timeout server 30s
             frontend front
                 bind {address}

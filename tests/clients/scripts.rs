@@ -39,3 +39,8 @@ fn python_httpx_goes_through_the_contract() {
 fn node_fetch_goes_through_the_contract() {
     run("node", "fetch.mjs");
 }
+
+#[test]
+fn a_browser_reads_the_page_and_tries_the_api_on_it() {
+    run("node", "browser.mjs");
+}

@@ -36,13 +36,18 @@ async function authorise() {
 async function tryOut(operation, body) {
     const block = `#${operation}`;
     await browser.click(`${block} .opblock-summary-control`);
-    await browser.click(`${block} .try-out__btn`);
+    // The page may open its forms ready to be filled in, and the button is for going back then.
+    const ready = "return !!document.querySelector(`${arguments[0]} .try-out__btn.cancel`)";
+    await browser.until("a button", () => browser.find(`${block} .try-out__btn`));
+    if (!(await browser.run(ready, block))) {
+        await browser.click(`${block} .try-out__btn`);
+    }
     await browser.type(`${block} tr[data-param-name="key"] input`, CONTROL_A + KEY);
     if (body !== undefined) {
         await browser.type(`${block} textarea.body-param__text`, CONTROL_A + body);
     }
     await browser.click(`${block} .execute`);
-    const answer = `${block} .live-responses-table`;
+    const answer = `${block} .live-responses-table tr.response`;
     const status = await browser.text(`${answer} .response-col_status`);
     return { status: status.trim().split(/\s/)[0], body: await browser.text(`${answer} .response-col_description`) };
 }

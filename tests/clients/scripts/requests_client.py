@@ -14,9 +14,8 @@ def call(method, path, body, headers):
 
 
 Contract(call).run()
+# A pool counts the connections that it has opened, whether or not they are still open.
 pools = session.get_adapter(URL).poolmanager.pools
-expect(len(pools), 1, "pools of a session")
-pool = pools[pools.keys()[0]]
-expect(pool.num_connections, 1, "connections opened by a session")
-expect(pool.num_requests > 100, True, "requests over that connection")
+opened = [pools[key].num_connections for key in list(pools.keys())]
+expect(opened, [1], "connections opened by a session")
 print("requests: everything as expected")

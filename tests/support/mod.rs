@@ -5,7 +5,7 @@
 //! end a test that hangs and never to measure anything.
 
 // Each test binary uses its own part of these helpers.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub mod client;
 pub mod http;

@@ -6,14 +6,14 @@ use crate::support::TOKEN;
 pub const PROBE_ID: &str = "probe";
 /// The ID of the request that each of them hides.
 pub const SMUGGLED_ID: &str = "smuggled";
-/// The key that the hidden request asks for.
-pub const SMUGGLED_KEY: &str = "smuggled";
+/// What the hidden request asks for, and nothing else here does.
+pub const SMUGGLED_ROUTE: &str = "/readyz";
 
 /// A body in chunks that ends early for a reader of chunks, and covers the hidden request for a reader of lengths.
 const EMPTY_CHUNKS: &str = "0\r\n\r\n";
 
 fn hidden() -> String {
-    format!("GET /v1/kv/{SMUGGLED_KEY}?raw=true HTTP/1.1\r\nHost: cache\r\nX-Request-ID: {SMUGGLED_ID}\r\n\r\n")
+    format!("GET {SMUGGLED_ROUTE} HTTP/1.1\r\nHost: cache\r\nX-Request-ID: {SMUGGLED_ID}\r\n\r\n")
 }
 
 /// All probes, with what each is about.

@@ -1,7 +1,7 @@
 //! Requests that a proxy and a server might read differently. Whatever a proxy lets through, every client behind it,
 //! and the client that sent it, must get its own answers and nobody else's.
 
-use crate::probes::{PROBE_ID, SMUGGLED_ID, SMUGGLED_KEY, probes};
+use crate::probes::{PROBE_ID, SMUGGLED_ID, SMUGGLED_ROUTE, probes};
 use crate::proxies::{Kind, Proxy};
 use crate::reader::Reader;
 use crate::support::Server;
@@ -27,20 +27,32 @@ fn value(key: &str) -> String {
 fn nobody_gets_an_answer_of_somebody_else(kind: Kind) {
     let stalled_ms = SHORT.as_millis().to_string();
     let server = Server::start(&[("SHARDS", "1"), ("REQUEST_TIMEOUT_MS", &stalled_ms)]);
-    for key in OTHERS.into_iter().chain([FOLLOWER, SMUGGLED_KEY]) {
+    for key in OTHERS.into_iter().chain([FOLLOWER]) {
         server.client().put_bytes(key, "text/plain", value(key).as_bytes()).expect_status(201);
     }
     let proxy = Proxy::start(kind, server.address(), 1, SHORT);
-    let mut forwarded = 0;
+    let (mut forwarded, mut smuggled) = (0, 0);
     for (what, probe) in probes() {
         let own_answers = send_and_read(&proxy, what, &probe);
         forwarded += usize::from(own_answers.contains(&PROBE_ID.to_owned()));
         for other in OTHERS {
             check_other(&proxy, what, other);
         }
+        // Proxies drop a connection that brings more answers than they expect. That saves their clients, and not us:
+        // whatever the server has taken for a request, the proxy must have taken for one.
+        smuggled += own_answers.iter().filter(|id| *id == SMUGGLED_ID).count();
+        assert_eq!(hidden_requests_seen(&server), smuggled, "{what}: the server has seen what the proxy did not send");
     }
     println!("{kind:?}: {forwarded} of {} probes came back from the server", probes().len());
     assert!(forwarded > 5, "this is about what the proxy lets through, and that is {forwarded} probes");
+}
+
+/// How many of the hidden requests the server has answered so far.
+fn hidden_requests_seen(server: &Server) -> usize {
+    let scrape = server.metrics();
+    let counts = scrape.all("http_request_duration_seconds_count");
+    let hidden = counts.iter().filter(|(labels, _)| labels.get("route").is_some_and(|route| route == SMUGGLED_ROUTE));
+    hidden.map(|(_, count)| *count as usize).sum()
 }
 
 /// Sends a probe and a request behind it; gives the IDs of the answers, in order.
@@ -60,7 +72,7 @@ fn send_and_read(proxy: &Proxy, what: &str, probe: &[u8]) -> Vec<String> {
             "" => assert!(reply.status >= 400, "{what}: {reply:?}, {text}"),
             PROBE_ID => assert!(!ids.contains(&reply.request_id), "{what}: two answers to the probe: {text}"),
             // A proxy may take what is behind the probe for a second request, if the server does so, too.
-            SMUGGLED_ID => assert_eq!(text, value(SMUGGLED_KEY), "{what}"),
+            SMUGGLED_ID => assert!(text.contains("\"ready\""), "{what}: {text}"),
             FOLLOWER => assert_eq!((reply.status, &*text), (200, value(FOLLOWER).as_str()), "{what}"),
             // Made up by the server, as it refused the head that might have named one.
             _ => assert!((400..500).contains(&reply.status), "{what}: somebody else's answer: {reply:?}, {text}"),

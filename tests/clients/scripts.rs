@@ -1,0 +1,46 @@
+//! Each client goes through the contract as its own users would use it, over connections that it keeps alive.
+//!
+//! Four shards, so that most keys live on another core than the connection, whatever the machine has.
+
+use crate::support::{Server, TOKEN};
+use crate::tools;
+
+/// Size of the large values that are sent both ways, in MiB.
+const LARGE_MIB: &str = "20";
+
+#[track_caller]
+fn run(program: &str, script: &str) {
+    let server = Server::start(&[("SHARDS", "4"), ("MEMORY_BUDGET_BYTES", "1073741824")]);
+    let mut command = tools::command(program);
+    command.arg(format!("{}/tests/clients/scripts/{script}", env!("CARGO_MANIFEST_DIR")));
+    command.env("CACHE_URL", format!("http://{}", server.address()));
+    command.env("CACHE_TOKEN", TOKEN).env("LARGE_MIB", LARGE_MIB);
+    // Nothing is to be written beside the sources.
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    tools::succeed(command);
+}
+
+#[test]
+fn curl_goes_through_the_contract() {
+    run("bash", "curl.sh");
+}
+
+#[test]
+fn python_requests_goes_through_the_contract() {
+    run("python", "requests_client.py");
+}
+
+#[test]
+fn python_httpx_goes_through_the_contract() {
+    run("python", "httpx_client.py");
+}
+
+#[test]
+fn node_fetch_goes_through_the_contract() {
+    run("node", "fetch.mjs");
+}
+
+#[test]
+fn a_browser_reads_the_page_and_tries_the_api_on_it() {
+    run("node", "browser.mjs");
+}

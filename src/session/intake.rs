@@ -306,9 +306,12 @@ impl Session {
     fn carry_out<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: Ticket, sink: Sink) {
         match sink {
             Sink::Discard => {}
-            Sink::PutJson(target, reader) => match reader.finish() {
+            Sink::PutJson(target, mut reader) => match reader.finish() {
                 Ok(put) => self.put(cx, ticket, target, put, ""),
-                Err(error) => self.fail(cx, &ticket, &error.into()),
+                Err(error) => {
+                    Sink::PutJson(target, reader).dispose(cx.parts);
+                    self.fail(cx, &ticket, &error.into());
+                }
             },
             Sink::PutRaw(target, media, payload) => {
                 let raw_len = payload.len();

@@ -238,8 +238,8 @@ impl Elements for Items {
         }
         if let Some(members) = &mut self.current {
             members.token(kind, text, 0, raw_len)?;
-            if let Some(members) = self.current.take_if(|members| members.is_done()) {
-                self.add(item(members));
+            if let Some(mut members) = self.current.take_if(|members| members.is_done()) {
+                self.add(item(&mut members));
             }
         } else if matches!(kind, Kind::Open(_) | Kind::StringOpen { .. } | Kind::ScalarOpen(_)) {
             self.add(BatchItem { key: SentKey::default(), put: Err(BodyError::Item) });
@@ -248,7 +248,7 @@ impl Elements for Items {
     }
 }
 
-fn item(members: Members<Copied>) -> BatchItem {
+fn item(members: &mut Members<Copied>) -> BatchItem {
     let key = members.key_text.clone();
     let put = members.check_key().and_then(|()| streamed_put(members));
     BatchItem { key, put }

@@ -104,7 +104,7 @@ impl Capture for Place {
 #[derive(Debug)]
 pub(super) struct Copied {
     pub bytes: Captured,
-    /// Whether the value is longer than the bound; nothing of it is kept then.
+    /// Whether the value is longer than the bound. What came before that was known is kept, to be disposed of in slices.
     pub too_large: bool,
     bytes_max: u64,
 }
@@ -114,13 +114,14 @@ impl Copied {
         Self { bytes: Captured::default(), too_large: false, bytes_max }
     }
 
-    /// What was taken, with nothing reserved beyond it.
-    pub fn finish(mut self) -> Captured {
-        match &mut self.bytes {
+    /// Gives out what was taken, with nothing reserved beyond it.
+    pub fn finish(&mut self) -> Captured {
+        let mut captured = std::mem::take(&mut self.bytes);
+        match &mut captured {
             Captured::Inline(bytes) => bytes.shrink_to_fit(),
             Captured::Blob(blob) => blob.shrink(),
         }
-        self.bytes
+        captured
     }
 }
 
@@ -132,7 +133,6 @@ impl Capture for Copied {
 
     fn push(&mut self, text: &[u8], _at: usize) {
         if self.too_large || self.bytes.len() + text.len() as u64 > self.bytes_max {
-            self.begin();
             self.too_large = true;
             return;
         }

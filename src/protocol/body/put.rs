@@ -98,18 +98,18 @@ impl PutReader {
         self.members.value.bytes
     }
 
-    /// The value, at the end of the body.
+    /// Gives out the value, at the end of the body.
     ///
     /// # Errors
-    /// See [`BodyError`].
-    pub fn finish(self) -> Result<StreamedPut, BodyError> {
+    /// See [`BodyError`]; what has been captured then stays here, see [`PutReader::into_captured`].
+    pub fn finish(&mut self) -> Result<StreamedPut, BodyError> {
         self.scanner.finish()?;
-        streamed_put(self.members)
+        streamed_put(&mut self.members)
     }
 }
 
 /// The value among `members`.
-pub(super) fn streamed_put(members: Members<Copied>) -> Result<StreamedPut, BodyError> {
+pub(super) fn streamed_put(members: &mut Members<Copied>) -> Result<StreamedPut, BodyError> {
     if members.value.too_large {
         return Err(BodyError::TooLarge);
     }

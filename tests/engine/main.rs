@@ -1,0 +1,15 @@
+//! Engines driven step by step: each test holds the lanes, the clock and the peers in its own hands.
+//!
+//! One file per topic; every test here is of something that once went wrong, or would go unseen if it did.
+
+mod allocator;
+mod batches;
+mod cores;
+mod draining;
+mod in_flight;
+mod leases;
+mod memory;
+mod mistakes;
+mod questions;
+mod throttling;
+mod timeouts;

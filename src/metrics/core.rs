@@ -19,8 +19,6 @@ pub enum BackpressureReason {
     Deadline,
     /// The lane for long values and administration was full.
     ControlLaneFull,
-    /// The server was stopping.
-    Draining,
     /// The value would not fit into its shard's part of the budget (`MEMORY_BUDGET_BYTES`).
     OverBudget,
 }
@@ -33,7 +31,6 @@ impl BackpressureReason {
         Self::MaxConnections,
         Self::Deadline,
         Self::ControlLaneFull,
-        Self::Draining,
         Self::OverBudget,
     ];
 
@@ -46,7 +43,6 @@ impl BackpressureReason {
             Self::MaxConnections => "max_connections",
             Self::Deadline => "deadline",
             Self::ControlLaneFull => "control_lane_full",
-            Self::Draining => "draining",
             Self::OverBudget => "over_budget",
         }
     }

@@ -217,7 +217,7 @@ fn both_formats_say_the_same() {
     core.record_request(Method::Get, Route::Kv, 200, 20_000_000_000);
     core.shard.put_conflicts = 3;
     core.shard.bytes_written[ValueKind::Json as usize] = 77;
-    core.backpressure(BackpressureReason::Draining);
+    core.backpressure(BackpressureReason::OverBudget);
     merged.add(ShardId(1), &core);
     merged.add(ShardId(0), &CoreMetrics::default());
     for parsed in both(&merged) {
@@ -231,7 +231,7 @@ fn both_formats_say_the_same() {
         assert_eq!([below("0.0001"), below("0.0002"), below("+Inf")], [Some(0.0), Some(1.0), Some(2.0)]);
         assert_eq!(parsed.value("http_active_requests", &[]), Some(4.0));
         assert_eq!(parsed.value("cache_cas_conflicts_total", &[("operation", "set")]), Some(3.0));
-        assert_eq!(parsed.value("cache_backpressure_total", &[("reason", "draining")]), Some(1.0));
+        assert_eq!(parsed.value("cache_backpressure_total", &[("reason", "over_budget")]), Some(1.0));
         let payload = [("operation", "set"), ("type", "json")];
         assert_eq!(parsed.value("cache_payload_bytes_total", &payload), Some(77.0));
     }

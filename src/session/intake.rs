@@ -11,6 +11,7 @@ use crate::limits::{
     BATCH_BODY_BYTES_MIN, BLOB_CHUNK_BYTES, DISCARD_BYTES_MAX, INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX,
     JSON_ENVELOPE_BYTES_MAX,
 };
+use crate::metrics::BackpressureReason;
 use crate::protocol::body::{self, Captured, IncrReader, ItemsReader, KeysReader, PutReader, StreamedPut};
 use crate::protocol::chunked::{ChunkError, ChunkedDecoder};
 use crate::protocol::head::BodyLength;
@@ -228,6 +229,7 @@ impl Intake {
         if held > INLINE_VALUE_BYTES_MAX as u64 && held > self.reserved {
             let more = (held - self.reserved).next_multiple_of(BLOB_CHUNK_BYTES as u64);
             if !cx.parts.shard.reserve(cx.now, more) {
+                cx.parts.metrics.backpressure(BackpressureReason::OverBudget);
                 return Err(Failure::over_budget());
             }
             self.reserved += more;

@@ -296,6 +296,8 @@ impl Session {
                 let since = *self.lingers_since.get_or_insert(now);
                 self.aborted = after(since, LINGER_MS);
             }
+            // Behind an unanswered request, the peer may still wait to be invited to send its body.
+            (Flow::Reading, Reading::Body(_)) if self.outbox.has_slots() => self.heard_at = now,
             (Flow::Reading, Reading::Body(intake)) if after(self.heard_at, settings.request_timeout_ms) => {
                 self.aborted = intake.is_discarding();
                 self.time_out(cx, "the body stood still for longer than REQUEST_TIMEOUT_MS");

@@ -25,7 +25,7 @@ pub enum BackpressureReason {
 
 impl BackpressureReason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 6] = [
         Self::LaneFull,
         Self::MaxInflight,
         Self::MaxConnections,
@@ -173,7 +173,7 @@ mod tests {
         core.backpressure(BackpressureReason::OverBudget);
         core.backpressure(BackpressureReason::OverBudget);
         core.auth_failure(AuthFailure::InvalidToken);
-        assert_eq!(core.backpressure, [0, 0, 0, 1, 0, 0, 2]);
+        assert_eq!(core.backpressure, [0, 0, 0, 1, 0, 2]);
         assert_eq!(core.auth_failures, [0, 1]);
     }
 }

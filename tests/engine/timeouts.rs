@@ -144,3 +144,20 @@ fn lingering_ends() {
     cores.pass(200);
     assert_eq!(cores.flow(&peer), Flow::Closed);
 }
+
+#[test]
+fn a_peer_that_waits_behind_another_core_to_be_invited_is_not_slow() {
+    let mut cores = Cores::new(2);
+    let mut peer = cores.connect(0);
+    let foreign = get(&format!("/v1/kv/{}", cores.key(1, "slow")));
+    let invited = put_raw_head("k", 4).replacen("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n", 1);
+    cores.say(&mut peer, format!("{foreign}{invited}"));
+    // The other core takes its time, and nothing can be said to the peer before its answer.
+    cores.pass(REQUEST_TIMEOUT_MS * 3);
+    cores.deliver();
+    cores.say(&mut peer, "body");
+    cores.run(&mut peer);
+    let statuses: Vec<_> = peer.answers().iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses.last(), Some(&201), "{statuses:?}");
+    assert!(!statuses.contains(&408), "{statuses:?}");
+}

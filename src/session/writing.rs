@@ -41,7 +41,7 @@ impl Failure {
 
     /// Not a request.
     pub fn head(error: HeadError) -> Self {
-        Self::of_status(error.status(), error.message())
+        Self::of_status(error.status(), error.to_string())
     }
 
     /// Not a chunked body.

@@ -4,6 +4,7 @@
 
 mod allocator;
 mod batches;
+mod bytes;
 mod cores;
 mod draining;
 mod in_flight;

@@ -90,14 +90,6 @@ impl HeadError {
             _ => 400,
         }
     }
-
-    /// What to tell the peer, without the general part that [`std::fmt::Display`] puts in front.
-    #[must_use]
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::Malformed(m) | Self::Framing(m) | Self::Host(m) | Self::Target(m) | Self::TooLarge(m) => m,
-        }
-    }
 }
 
 /// Parses the head at the beginning of `buf`: `None` if more bytes are needed, else the head and how many bytes it

@@ -13,6 +13,30 @@ use crate::protocol::head::Head;
 use crate::protocol::route::Route;
 use crate::routing::ShardId;
 use crate::time::Now;
+use serde::Serialize;
+
+/// The answer of `/healthz`.
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    timestamp: String,
+    service: &'static str,
+}
+
+/// The answer of `/readyz`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Readiness {
+    status: &'static str,
+    timestamp: String,
+    shards: usize,
+    total_entries: u64,
+    memory_bytes: u64,
+}
+
+fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("strings and numbers always have a JSON text")
+}
 
 impl Session {
     /// Asks all cores for their numbers; the answer follows when all have answered.
@@ -99,17 +123,22 @@ impl Session {
         let timestamp = timestamp(cx.now);
         match ticket.route {
             Route::Healthz => {
-                let body = format!(r#"{{"status":"ok","timestamp":"{timestamp}","service":"cache-service"}}"#);
-                answer::json(&mut bytes, &head, 200, body.as_bytes());
+                answer::json(
+                    &mut bytes,
+                    &head,
+                    200,
+                    &json(&Health { status: "ok", timestamp, service: "cache-service" }),
+                );
             }
             Route::Readyz => {
-                let entries: u64 = of_core.iter().map(|core| core.shard.entries).sum();
-                let memory: u64 = of_core.iter().map(|core| core.shard.memory_bytes).sum();
-                let body = format!(
-                    r#"{{"status":"ready","timestamp":"{timestamp}","shards":{},"totalEntries":{entries},"memoryBytes":{memory}}}"#,
-                    of_core.len()
-                );
-                answer::json(&mut bytes, &head, 200, body.as_bytes());
+                let body = json(&Readiness {
+                    status: "ready",
+                    timestamp,
+                    shards: of_core.len(),
+                    total_entries: of_core.iter().map(|core| core.shard.entries).sum(),
+                    memory_bytes: of_core.iter().map(|core| core.shard.memory_bytes).sum(),
+                });
+                answer::json(&mut bytes, &head, 200, &body);
             }
             _ => {
                 let exposition = if ticket.raw { Exposition::OpenMetrics } else { Exposition::Prometheus };

@@ -269,6 +269,8 @@ pub enum Refusal {
     Overflow,
     /// The entry would not fit into the shard's part of the memory budget even if it were alone there.
     OverBudget,
+    /// The entry does not fit beside long values that are being sent or received; later it may.
+    NoRoom,
     /// The command reached the shard after its deadline.
     TooLate,
     /// The command did not reach the shard: too many others wait there.
@@ -283,6 +285,7 @@ impl Refusal {
             Self::NotANumber => "the value of this key is not a number",
             Self::Overflow => "the result does not fit into a 64-bit integer or a finite number",
             Self::OverBudget => "the value does not fit into this shard's part of the memory budget",
+            Self::NoRoom => "there is no room in the memory budget beside what is being sent and received",
             Self::TooLate => "the request waited longer than REQUEST_TIMEOUT_MS",
             Self::Busy => "the shard of this key has as much to do as MAX_SHARD_MAILBOX allows",
         }

@@ -28,6 +28,10 @@ pub const BATCH_ITEMS_MAX: usize = 100;
 pub const BATCH_BODY_BYTES_MIN: u64 = 1024 * 1024;
 /// Longest body that names a counter, in bytes.
 pub const INCR_BODY_BYTES_MAX: u64 = 16 * 1024;
+/// A body has this long, in milliseconds, before its rate is looked at.
+pub const BODY_GRACE_MS: u64 = 10_000;
+/// A body that brings less than this in all, in bytes a second, holds its place for nothing.
+pub const BODY_BYTES_PER_SEC_MIN: u64 = 1024;
 /// Largest body that is read and dropped on a route that takes none, or after a refusal, before the connection is
 /// closed instead.
 pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
@@ -78,6 +82,8 @@ pub const PING_MS: u64 = 15;
 /// A core that has not answered for so many pings in a row is hung (about ten seconds). Counted in the supervisor's
 /// own pings and not in wall time, so that a process that was stopped as a whole does not look hung when it goes on.
 pub const HUNG_AFTER_PINGS: u64 = 666;
+/// `/healthz` says that a core does not answer after so many pings in a row (about two seconds).
+pub const SILENT_AFTER_PINGS: u64 = 133;
 /// How long a closing connection is read from, so that the peer can still see the answer, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
 /// Pause after an accept that failed for want of file descriptors or memory, in milliseconds.
@@ -89,6 +95,8 @@ const _: () = assert!(
     HUNG_AFTER_PINGS < i16::MAX as u64 / 2,
     "each unanswered ping holds a waker of a task that the executor counts in 16 bits"
 );
+const _: () =
+    assert!(SILENT_AFTER_PINGS < HUNG_AFTER_PINGS, "operators hear of a hung core before it ends the process");
 const _: () = assert!(INLINE_VALUE_BYTES_MAX <= BLOB_CHUNK_BYTES, "a short value fits into one chunk");
 const _: () = assert!(READ_BUFFER_BYTES >= HEAD_BYTES_MAX, "one read can hold the longest head");
 const _: () = assert!(KEY_BYTES_MAX * 3 < HEAD_BYTES_MAX, "the longest key, percent-encoded, fits into a head");

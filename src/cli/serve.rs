@@ -20,7 +20,7 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let code = runtime::serve(&config);
+    let code = runtime::serve(config, sources, &log);
     drop(log);
     code
 }

@@ -13,7 +13,7 @@ use crate::parcel::{Parcel, Work};
 use crate::protocol::answer::{self, AnswerHead, ErrorCode, Failure};
 use crate::session::{ConnId, Context, Flow, Session};
 use crate::time::Now;
-use parts::{Host, Notice, Parts};
+use parts::{Host, Notice, Parts, Rules};
 use slab::Slab;
 
 /// Connections looked after in one slice of [`Engine::tick`].
@@ -43,8 +43,7 @@ impl Engine {
     /// The whole answer to send before the connection is closed, if there are too many already.
     pub fn open(&mut self, now: Now) -> Result<ConnId, Vec<u8>> {
         if self.sessions.len() >= self.parts.settings.connections_max {
-            self.parts.metrics.backpressure(BackpressureReason::MaxConnections);
-            return Err(self.refusal(now));
+            return Err(self.turn_away(now));
         }
         self.generation = self.generation.wrapping_add(1);
         let entry = self.sessions.vacant_entry();
@@ -56,7 +55,9 @@ impl Engine {
         Ok(conn)
     }
 
-    fn refusal(&mut self, now: Now) -> Vec<u8> {
+    /// Counts a connection that is one too many, and gives the whole answer to send before it is closed.
+    pub fn turn_away(&mut self, now: Now) -> Vec<u8> {
+        self.parts.metrics.backpressure(BackpressureReason::MaxConnections);
         let date = self.parts.date(now);
         let id = self.parts.request_ids.fresh();
         let (http11, keep_alive, head_only) = (true, false, false);
@@ -147,6 +148,7 @@ impl Engine {
     /// Does what is due by time, in one bounded slice: expiry, time-outs, releases that found a full lane. Call it each
     /// [`crate::limits::TICK_MS`], and again at once as long as it returns true.
     pub fn tick(&mut self, now: Now, host: &mut impl Host) -> bool {
+        self.parts.retry_releases();
         let sweeping = self.sweep(now, host);
         self.parts.shard.tick(now) || sweeping
     }
@@ -187,6 +189,12 @@ impl Engine {
     /// Notes how many operations wait at this core's lanes, for the scrape.
     pub const fn set_queue_depth(&mut self, waiting: usize) {
         self.parts.metrics.queue_depth = waiting as u64;
+    }
+
+    /// Takes other rules. A smaller budget is enforced by the following ticks, in slices.
+    pub fn obey(&mut self, rules: Rules) {
+        self.parts.settings = rules.settings;
+        self.parts.shard.set_budget(rules.budget_bytes);
     }
 
     /// From now on every answer is the last one on its connection, and the server is not ready.

@@ -32,10 +32,19 @@ pub struct Settings {
     pub header_timeout_ms: u64,
     /// Requests in progress at this core.
     pub inflight_max: usize,
-    /// Connections open at this core.
+    /// Connections open in the whole process; the runtime counts them over all cores.
     pub connections_max: usize,
     /// The facts of the whole process that a scrape shows; its `stats` are read anew each time.
     pub process: ProcessFacts,
+}
+
+/// What a core goes by: its settings, and its shard's part of the memory budget.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// See [`Settings`].
+    pub settings: Settings,
+    /// In bytes; `None`: unlimited.
+    pub budget_bytes: Option<u64>,
 }
 
 /// Something that the log should hear of.
@@ -81,6 +90,11 @@ pub trait Host {
     /// Tells the log. Called rarely, except for [`Notice::Answered`], which is told only if [`Host::logs_requests`].
     fn notice(&mut self, notice: Notice);
 
+    /// The numbers of the cores that have not answered the supervisor's pings for some time.
+    fn silent_cores(&self) -> Vec<u16> {
+        Vec::new()
+    }
+
     /// Whether every request goes to the log.
     fn logs_requests(&self) -> bool {
         false
@@ -123,8 +137,10 @@ pub struct Parts {
     pub answered: Vec<Answered>,
     /// No new connections, and every answer is the last one on its connection.
     pub draining: bool,
-    /// Leases of other shards that are not needed any more, but could not be released yet.
+    /// Leases of other shards that are not needed any more, but have not been released yet.
     to_release: Vec<(ShardId, LeaseId)>,
+    /// Whether the last attempt to release found a full lane; the next one is made at a tick.
+    releases_wait: bool,
     date: [u8; 29],
     date_secs: u64,
 }
@@ -151,6 +167,7 @@ impl Parts {
             answered: Vec::with_capacity(256),
             draining: false,
             to_release: Vec::new(),
+            releases_wait: false,
             date: *b"Thu, 01 Jan 1970 00:00:00 GMT",
             date_secs: 0,
         }
@@ -213,14 +230,19 @@ impl Parts {
         if owner == self.me { self.shard.release(lease) } else { self.to_release.push((owner, lease)) }
     }
 
-    /// Sends off what is to be released, one parcel for each owner. What finds a full lane waits for the next time.
+    /// Sends off what is to be released, one parcel for each owner. What finds a full lane waits for the next tick.
     pub fn send_releases(&mut self, host: &mut impl Host, now: Now) {
+        if self.releases_wait {
+            return;
+        }
         let mut busy: SmallVec<[ShardId; 4]> = SmallVec::new();
         while let Some(&(owner, _)) = self.to_release.iter().find(|(owner, _)| !busy.contains(owner)) {
             let mut parcel = self.forward.blank();
             let of_owner = self.to_release.extract_if(.., |(of, _)| *of == owner).map(|(_, lease)| lease);
             parcel.work = Work::Release(of_owner.take(RELEASES_PER_PARCEL_MAX).collect());
-            if let Err((mut parcel, _)) = self.send(host, now, parcel, owner, Waiter::Nobody) {
+            if let Err((mut parcel, reason)) = self.send(host, now, parcel, owner, Waiter::Nobody) {
+                self.metrics.backpressure(reason);
+                self.releases_wait = true;
                 if let Work::Release(leases) = &mut parcel.work {
                     self.to_release.extend(leases.drain(..).map(|lease| (owner, lease)));
                 }
@@ -228,6 +250,11 @@ impl Parts {
                 busy.push(owner);
             }
         }
+    }
+
+    /// Allows releases to be tried again.
+    pub const fn retry_releases(&mut self) {
+        self.releases_wait = false;
     }
 
     /// Fills in the outcomes of a parcel that could not be sent, and counts why. Long values in it are freed in slices.

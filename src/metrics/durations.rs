@@ -4,7 +4,7 @@ use crate::protocol::route::{Method, Route};
 use std::ops::AddAssign;
 
 /// The statuses that have series of their own: all that the server answers with.
-pub const STATUSES: [u16; 15] = [200, 201, 204, 304, 400, 401, 404, 405, 408, 409, 413, 417, 431, 500, 503];
+pub const STATUSES: [u16; 14] = [200, 201, 204, 304, 400, 401, 404, 405, 408, 409, 413, 431, 500, 503];
 /// The series of a status that is not in [`STATUSES`]. None is ever sent; if one were, it should be seen and not lost.
 const OTHER_STATUS: usize = STATUSES.len();
 

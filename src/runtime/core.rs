@@ -1,7 +1,7 @@
 //! One core at work: its engine, its lanes, its sockets. Everything here belongs to one thread.
 
 use super::clock::Clock;
-use super::lanes::{Arrival, Lanes};
+use super::lanes::{Arrival, Lanes, Word};
 use super::pump::Connection;
 use crate::engine::Engine;
 use crate::engine::parts::{Host, Notice};
@@ -12,7 +12,7 @@ use crate::process_stats;
 use crate::session::ConnId;
 use crate::time::Mono;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 /// A core: what the tasks of its executor share. Borrowed for one poll at a time, never across an `.await`.
@@ -27,6 +27,9 @@ pub struct Core {
     pub(super) connections: Vec<Option<Connection>>,
     /// What sockets are read into; only leftovers are kept for a connection.
     pub(super) buffer: Vec<u8>,
+    /// Connections of all cores. Touched when one opens or closes, never by a request.
+    pub(super) open_connections: Arc<AtomicUsize>,
+    pub(super) connections_max: usize,
     stop: Arc<AtomicBool>,
     next_tick: Mono,
 }
@@ -68,16 +71,22 @@ impl Host for CoreHost {
         self.notices.push(notice);
     }
 
+    fn silent_cores(&self) -> Vec<u16> {
+        self.lanes.silent_cores()
+    }
+
     fn logs_requests(&self) -> bool {
         tracing::enabled!(tracing::Level::DEBUG)
     }
 }
 
 impl Core {
-    /// A core that has not begun; `stop` tells it to drain.
+    /// A core that has not begun; `stop` tells it to drain, `open_connections` counts those of all cores.
     #[must_use]
-    pub fn new(engine: Engine, lanes: Lanes, stop: Arc<AtomicBool>) -> Self {
+    pub fn new(engine: Engine, lanes: Lanes, stop: Arc<AtomicBool>, open_connections: Arc<AtomicUsize>) -> Self {
         Self {
+            open_connections,
+            connections_max: engine.parts().settings.connections_max,
             engine,
             host: CoreHost { lanes, notices: Vec::new(), process: process_stats::read() },
             clock: Clock::new(),
@@ -145,7 +154,15 @@ impl Core {
             return false;
         }
         self.clock.follow_wall();
-        self.host.lanes.take_facts(&mut self.host.process);
+        while let Some(word) = self.host.lanes.next_word() {
+            match word {
+                Word::Facts(facts) => self.host.process = facts,
+                Word::Rules(rules) => {
+                    self.connections_max = rules.settings.connections_max;
+                    self.engine.obey(*rules);
+                }
+            }
+        }
         self.engine.set_queue_depth(self.host.lanes.waiting());
         let more = self.engine.tick(now, &mut self.host);
         self.next_tick = if more { now.mono() } else { now.mono().plus_millis(TICK_MS) };

@@ -4,7 +4,8 @@
 //! core itself, and the pulls of long values, have one of their own, so that a flood of requests does not make a live
 //! server look dead. Replies never find theirs full: it has room for everything that the core has under way.
 
-use crate::limits::CONTROL_LANE_MAX;
+use crate::engine::parts::Rules;
+use crate::limits::{CONTROL_LANE_MAX, SILENT_AFTER_PINGS};
 use crate::metrics::ProcessStats;
 use crate::parcel::Parcel;
 use crate::routing::ShardId;
@@ -72,13 +73,31 @@ pub struct CoreFace {
 pub struct Outside {
     /// What is seen of it.
     pub face: Arc<CoreFace>,
-    facts: Sender<ProcessStats>,
+    words: Sender<Word>,
 }
 
+/// What the other threads of the process have to tell a core.
+#[derive(Clone, Debug)]
+pub enum Word {
+    /// What the kernel says of the process.
+    Facts(ProcessStats),
+    /// From now on, these rules.
+    Rules(Box<Rules>),
+}
+
+/// Words that wait at one core.
+const WORDS_MAX: usize = 4;
+
 impl Outside {
-    /// Hands the core what was read of the process, unless it has not taken the last reading yet.
+    /// Hands the core what was read of the process, unless it has not taken earlier readings yet.
     pub fn tell(&self, facts: ProcessStats) {
-        let _ = self.facts.try_send(facts);
+        let _ = self.words.try_send(Word::Facts(facts));
+    }
+
+    /// Gives the core other rules, and waits until it has room to take them. Not to be called by a core.
+    pub fn rule(&self, rules: Rules) {
+        // The other end is gone only if the core is, and then so is the process.
+        let _ = self.words.send(Word::Rules(Box::new(rules)));
     }
 }
 
@@ -99,7 +118,7 @@ pub struct Lanes {
     requests: Receiver<Box<Parcel>>,
     control: Receiver<Box<Parcel>>,
     replies: Receiver<Box<Parcel>>,
-    facts: Receiver<ProcessStats>,
+    words: Receiver<Word>,
     /// Cores that have been sent something since their bell was last rung.
     to_ring: Vec<bool>,
 }
@@ -123,23 +142,23 @@ impl Lanes {
                 let (requests, requests_in) = bounded(mailbox);
                 let (control, control_in) = bounded(CONTROL_LANE_MAX);
                 let (replies, replies_in) = bounded(parcels_max);
-                let (facts, facts_in) = bounded(1);
+                let (words, words_in) = bounded(WORDS_MAX);
                 let face = Arc::new(CoreFace::default());
-                let outside = Outside { face: Arc::clone(&face), facts };
-                (Address { requests, control, replies, face }, (requests_in, control_in, replies_in, facts_in, outside))
+                let outside = Outside { face: Arc::clone(&face), words };
+                (Address { requests, control, replies, face }, (requests_in, control_in, replies_in, words_in, outside))
             })
             .unzip();
         inboxes
             .into_iter()
             .zip(0..)
-            .map(|((requests, control, replies, facts, outside), me)| {
+            .map(|((requests, control, replies, words, outside), me)| {
                 let lanes = Self {
                     me: ShardId(me),
                     addresses: addresses.clone(),
                     requests,
                     control,
                     replies,
-                    facts,
+                    words,
                     to_ring: vec![false; usize::from(cores)],
                 };
                 (lanes, outside)
@@ -147,11 +166,20 @@ impl Lanes {
             .unzip()
     }
 
-    /// Takes what the supervisor has last read of the process, if there is anything new.
-    pub fn take_facts(&self, facts: &mut ProcessStats) {
-        if let Ok(new) = self.facts.try_recv() {
-            *facts = new;
-        }
+    /// The next word from outside.
+    pub fn next_word(&self) -> Option<Word> {
+        self.words.try_recv().ok()
+    }
+
+    /// The cores that have not answered for [`SILENT_AFTER_PINGS`] pings in a row. This one is awake.
+    #[must_use]
+    pub fn silent_cores(&self) -> Vec<u16> {
+        let is_silent = |face: &CoreFace| {
+            let answered = face.answered.load(Ordering::Relaxed);
+            face.pinged.load(Ordering::Relaxed).saturating_sub(answered) > SILENT_AFTER_PINGS
+        };
+        let others = (0..).zip(&self.addresses).filter(|(number, _)| *number != self.me.0);
+        others.filter(|(_, address)| is_silent(&address.face)).map(|(number, _)| number).collect()
     }
 
     /// What other threads see of this core.

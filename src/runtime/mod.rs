@@ -13,11 +13,12 @@ mod stop;
 pub mod supervisor;
 
 use crate::cli::{complain, say};
-use crate::config::{Config, Token};
+use crate::config::{Config, Sources, Token};
 use crate::engine::Engine;
-use crate::engine::parts::{Parts, Settings};
+use crate::engine::parts::{Parts, Rules, Settings};
 use crate::limits::{CONTROL_PARCELS_MAX, HUNG_AFTER_PINGS};
-use crate::metrics::ProcessFacts;
+use crate::logging;
+use crate::metrics::{ConfigReloads, ProcessFacts};
 use crate::protocol::auth::Tokens;
 use crate::routing::{Router, ShardId};
 use crate::session::request_id::RequestIds;
@@ -26,6 +27,7 @@ use core::{Core, Pause};
 use glommio::net::TcpListener;
 use glommio::{LocalExecutorBuilder, Placement};
 use lanes::{Lanes, Outside};
+use socket2::Socket;
 use start::StartError;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -33,7 +35,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -50,11 +52,11 @@ const IO_MEMORY_BYTES: usize = 64 * 1024;
 
 /// Serves until a signal ends it. Returns the exit code of the process.
 #[must_use]
-pub fn serve(config: &Config) -> ExitCode {
+pub fn serve(config: Config, sources: &Sources, log: &logging::Handle) -> ExitCode {
     die_on_panic();
     let started = stop::Signals::listen().and_then(|signals| Ok((signals, Server::start(config)?)));
     match started {
-        Ok((signals, server)) => stop::wait(signals, &server, config.shutdown_timeout_ms),
+        Ok((signals, mut server)) => stop::wait(signals, &mut server, sources, log),
         Err(error) => {
             tracing::error!("cannot start: {error}");
             ExitCode::from(EXIT_UNAVAILABLE)
@@ -76,8 +78,12 @@ fn die_on_panic() {
 /// The running cores, as the rest of the process sees them.
 #[derive(Debug)]
 pub struct Server {
+    config: Config,
     cores: Vec<Outside>,
     stop: Arc<AtomicBool>,
+    /// What the limit on open files has room for.
+    connections_possible: usize,
+    reloads: ConfigReloads,
 }
 
 /// What one core is made of, on its way to its thread.
@@ -86,8 +92,11 @@ struct Seed {
     cpu: usize,
     engine: Engine,
     lanes: Lanes,
-    listener: socket2::Socket,
+    listener: Socket,
     stop: Arc<AtomicBool>,
+    /// Whether connections are let in.
+    open: Arc<AtomicBool>,
+    open_connections: Arc<AtomicUsize>,
     ready: mpsc::Sender<Result<u16, StartError>>,
 }
 
@@ -96,31 +105,95 @@ impl Server {
     ///
     /// # Errors
     /// What kept a core from starting.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
-        start::check(config.shards)?;
-        let (listeners, address) = listen::listeners(config.listen, config.shards)?;
-        let stop = Arc::new(AtomicBool::new(false));
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let connections_possible = start::check(config.shards)?;
+        let (sockets, address) = listen::bind(config.listen, config.shards)?;
+        let of_cores = sockets.iter().map(Socket::try_clone).collect::<std::io::Result<Vec<_>>>();
+        let of_cores = of_cores.map_err(|error| StartError::new(format!("cannot duplicate a socket: {error}")))?;
+        let (stop, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let open_connections = Arc::new(AtomicUsize::new(0));
         let (ready, readiness) = mpsc::channel();
-        let (lanes, cores) =
-            Lanes::connect(config.shards, config.max_shard_mailbox, commands_max(config) + CONTROL_PARCELS_MAX);
+        let replies_max = commands_max(&config) + CONTROL_PARCELS_MAX;
+        let (lanes, cores) = Lanes::connect(config.shards, config.max_shard_mailbox, replies_max);
+        let server = Self { config, cores, stop, connections_possible, reloads: ConfigReloads::default() };
         let secrets = Secrets::draw()?;
-        for ((number, listener), lanes) in (0..).zip(listeners).zip(lanes) {
+        for ((number, listener), lanes) in (0..).zip(of_cores).zip(lanes) {
+            let config = &server.config;
             let cpu = config.cpus[usize::from(number) % config.cpus.len()];
-            let engine = Engine::new(parts(config, ShardId(number), &secrets)?);
-            spawn(Seed { number, cpu, engine, lanes, listener, stop: Arc::clone(&stop), ready: ready.clone() })?;
+            let engine = Engine::new(parts(config, ShardId(number), server.rules(number), &secrets)?);
+            let (stop, open) = (Arc::clone(&server.stop), Arc::clone(&open));
+            let (open_connections, ready) = (Arc::clone(&open_connections), ready.clone());
+            spawn(Seed { number, cpu, engine, lanes, listener, stop, open, open_connections, ready })?;
         }
         drop(ready);
-        for _ in 0..config.shards {
+        server.await_cores(&readiness)?;
+        listen::open(&sockets, address)?;
+        open.store(true, Ordering::Release);
+        announce(&server.config, address);
+        Ok(server)
+    }
+
+    /// Waits until every core lives, and has it supervised from then on.
+    fn await_cores(&self, readiness: &mpsc::Receiver<Result<u16, StartError>>) -> Result<(), StartError> {
+        for _ in 0..self.config.shards {
             // A core can get lost before its first wake-up, where no ping reaches it: see `supervisor`.
             let silent =
                 || StartError::new("a core did not start within 10 seconds; see `top` and `dmesg`, and try again");
             readiness.recv_timeout(START_PATIENCE).map_err(|_| silent())??;
         }
-        let facts_every = Duration::from_millis(config.metrics_interval_ms);
-        supervisor::start(cores.clone(), facts_every, HUNG_AFTER_PINGS, die_of_hung_core)
-            .map_err(|error| StartError::new(format!("cannot start the supervisor: {error}")))?;
-        announce(config, address);
-        Ok(Self { cores, stop })
+        let facts_every = Duration::from_millis(self.config.metrics_interval_ms);
+        let supervisor = supervisor::start(self.cores.clone(), facts_every, HUNG_AFTER_PINGS, die_of_hung_core);
+        supervisor.map(drop).map_err(|error| StartError::new(format!("cannot start the supervisor: {error}")))
+    }
+
+    /// Reads the configuration again and has every core go by it, or says why everything stays as it was.
+    fn reload(&mut self, sources: &Sources, log: &logging::Handle) {
+        let reloaded = self.config.reload(sources).map_err(|problems| problems.to_string());
+        let applied = reloaded.and_then(|config| match log.apply(&config.log) {
+            Ok(()) => Ok(config),
+            Err(error) => Err(error.to_string()),
+        });
+        match applied {
+            Ok(config) => {
+                config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                if config.max_shard_mailbox != self.config.max_shard_mailbox {
+                    tracing::warn!("MAX_SHARD_MAILBOX stays {} until a restart", self.config.max_shard_mailbox);
+                }
+                self.config = Config { max_shard_mailbox: self.config.max_shard_mailbox, ..config };
+                self.reloads.succeeded += 1;
+                tracing::info!("the configuration was read again and is in force");
+            }
+            Err(problems) => {
+                self.reloads.failed += 1;
+                tracing::error!("the configuration was read again and refused; nothing has changed: {problems}");
+            }
+        }
+        for (number, core) in (0..).zip(&self.cores) {
+            core.rule(self.rules(number));
+        }
+    }
+
+    /// What the core `number` goes by.
+    fn rules(&self, number: u16) -> Rules {
+        let config = &self.config;
+        let settings = Settings {
+            tokens: Tokens::new(config.tokens.iter().map(Token::expose)),
+            read_requires_auth: config.read_requires_auth,
+            max_item_bytes: config.max_item_bytes,
+            request_timeout_ms: config.request_timeout_ms,
+            idle_timeout_ms: config.idle_timeout_ms,
+            header_timeout_ms: config.header_timeout_ms,
+            inflight_max: share(config.max_inflight, config.shards, number),
+            connections_max: config.max_connections.min(self.connections_possible),
+            process: ProcessFacts {
+                memory_budget_bytes: config.memory_budget_bytes,
+                max_inflight: config.max_inflight as u64,
+                config_reloads: self.reloads,
+                ..ProcessFacts::default()
+            },
+        };
+        let budget_bytes = config.memory_budget_bytes.map(|bytes| bytes / u64::from(config.shards));
+        Rules { settings, budget_bytes }
     }
 }
 
@@ -130,10 +203,11 @@ fn announce(config: &Config, address: std::net::SocketAddr) {
     tracing::info!(address, shards = config.shards, cpus = ?config.cpus, memory_budget_bytes = budget, "listening");
     if let Some(token) = &config.generated_token {
         let token = token.expose();
-        // To the one who started the server, and not into the log, which is kept.
+        // To the one who started the server: it is no line of the log.
         say("no token is configured: only this machine is served, and writes need this token until the server stops:");
         say(format_args!(
-            "  curl -X PUT http://{address}/v1/kv/greeting -H 'X-API-Token: {token}' -d '{{\"value\":\"hello\"}}'"
+            "  curl -X PUT http://{address}/v1/kv/greeting -H 'X-API-Token: {token}' \
+             -H 'Content-Type: application/json' -d '{{\"value\":\"hello\"}}'"
         ));
         say(format_args!("  curl http://{address}/v1/kv/greeting"));
     }
@@ -165,36 +239,20 @@ fn random() -> Result<u64, StartError> {
 
 /// Parcels with commands that each core may have under way: one for each shard and request in progress.
 fn commands_max(config: &Config) -> usize {
-    share(config.max_inflight, config) * usize::from(config.shards)
+    share(config.max_inflight, config.shards, 0) * usize::from(config.shards)
 }
 
-/// One core's share of what the whole process may have.
-fn share(of_process: usize, config: &Config) -> usize {
-    of_process.div_ceil(usize::from(config.shards))
+/// The share of the core `number` in what the whole process may have; everybody may have one.
+fn share(of_process: usize, shards: u16, number: u16) -> usize {
+    let (shards, number) = (usize::from(shards), usize::from(number));
+    (of_process / shards + usize::from(number < of_process % shards)).max(1)
 }
 
-fn parts(config: &Config, me: ShardId, secrets: &Secrets) -> Result<Parts, StartError> {
-    let settings = Settings {
-        tokens: Tokens::new(config.tokens.iter().map(Token::expose)),
-        read_requires_auth: config.read_requires_auth,
-        max_item_bytes: config.max_item_bytes,
-        request_timeout_ms: config.request_timeout_ms,
-        idle_timeout_ms: config.idle_timeout_ms,
-        header_timeout_ms: config.header_timeout_ms,
-        inflight_max: share(config.max_inflight, config),
-        connections_max: share(config.max_connections, config),
-        process: ProcessFacts {
-            memory_budget_bytes: config.memory_budget_bytes,
-            max_inflight: config.max_inflight as u64,
-            ..ProcessFacts::default()
-        },
-    };
-    let shard = Shard::new(ShardConfig {
-        budget_bytes: config.memory_budget_bytes.map(|bytes| bytes / u64::from(config.shards)),
-        first_version: random()?,
-    });
+fn parts(config: &Config, me: ShardId, rules: Rules, secrets: &Secrets) -> Result<Parts, StartError> {
+    let shard = Shard::new(ShardConfig { budget_bytes: rules.budget_bytes, first_version: random()? });
     let ids = RequestIds::new(secrets.id_seed.wrapping_add(u64::from(me.0)), random()?);
-    Ok(Parts::new(me, Router::new(config.shards, secrets.hash_seed), shard, settings, ids, commands_max(config)))
+    let router = Router::new(config.shards, secrets.hash_seed);
+    Ok(Parts::new(me, router, shard, rules.settings, ids, commands_max(config)))
 }
 
 fn spawn(seed: Seed) -> Result<(), StartError> {
@@ -231,12 +289,12 @@ fn name_this_thread(name: &str) {
 }
 
 async fn live(seed: Seed) {
-    let Seed { number, engine, lanes, listener, stop, ready, .. } = seed;
+    let Seed { number, engine, lanes, listener, stop, open, open_connections, ready, .. } = seed;
     let fd = listener.as_raw_fd();
     // SAFETY: the descriptor was just given up by its only owner, and the new owner is a listener as it was.
     let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
-    let core = Rc::new(RefCell::new(Core::new(engine, lanes, stop)));
-    glommio::spawn_local(pump::accept(Rc::clone(&core), listener)).detach();
+    let core = Rc::new(RefCell::new(Core::new(engine, lanes, stop, open_connections)));
+    glommio::spawn_local(pump::accept(Rc::clone(&core), listener, open)).detach();
     let _ = ready.send(Ok(number));
     drop(ready);
     loop {

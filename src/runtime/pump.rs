@@ -17,8 +17,13 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// A fault that lasts is logged so often.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// Reads of one connection in a turn.
 const READS_PER_TURN: usize = 4;
@@ -47,9 +52,12 @@ impl Connection {
     }
 }
 
-/// Accepts connections for one core until its listener is shut down.
-pub async fn accept(core: Rc<RefCell<Core>>, listener: TcpListener) {
-    let mut accepted = 0;
+/// Accepts connections for one core, from when `open` says that all cores live until its listener is shut down.
+pub async fn accept(core: Rc<RefCell<Core>>, listener: TcpListener, open: Arc<AtomicBool>) {
+    while !open.load(Ordering::Acquire) {
+        timer::sleep(Duration::from_millis(1)).await;
+    }
+    let (mut accepted, mut complained_at) = (0, None);
     loop {
         match listener.accept().await {
             Ok(stream) => {
@@ -63,7 +71,12 @@ pub async fn accept(core: Rc<RefCell<Core>>, listener: TcpListener) {
             Err(GlommioError::IoError(error)) if error.kind() == io::ErrorKind::WouldBlock => breathe().await,
             Err(error) => {
                 // EMFILE and its like return at once, again and again: pause, or this loop starves the core.
-                tracing::warn!(%error, "cannot accept: raise the limit on open files (LimitNOFILE), or lower MAX_CONNECTIONS");
+                let now = Instant::now();
+                if complained_at.is_none_or(|at| now.duration_since(at) > COMPLAIN_EVERY) {
+                    complained_at = Some(now);
+                    let what_to_do = "raise the limit on open files (LimitNOFILE), or lower MAX_CONNECTIONS";
+                    tracing::warn!(%error, "cannot accept connections: {what_to_do}");
+                }
                 timer::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
             }
         }
@@ -124,7 +137,10 @@ impl Core {
     /// Takes a new connection, or tells it in one answer that there are too many.
     fn open(&mut self, fd: RawFd) -> Option<ConnId> {
         let now = self.clock.now();
-        match self.engine.open(now) {
+        let already = self.open_connections.fetch_add(1, Ordering::Relaxed);
+        let opened =
+            if already < self.connections_max { self.engine.open(now) } else { Err(self.engine.turn_away(now)) };
+        match opened {
             Ok(conn) => {
                 let place = conn.index();
                 if self.connections.len() <= place {
@@ -134,6 +150,7 @@ impl Core {
                 Some(conn)
             }
             Err(refusal) => {
+                self.open_connections.fetch_sub(1, Ordering::Relaxed);
                 // One attempt: whoever cannot take a hundred bytes now is dropped all the same.
                 let _ = send_now(fd, &refusal);
                 None
@@ -144,6 +161,7 @@ impl Core {
     fn close(&mut self, conn: ConnId) {
         let now = self.clock.now();
         self.engine.close(now, &mut self.host, conn);
+        self.open_connections.fetch_sub(1, Ordering::Relaxed);
         self.connections[conn.index()] = None;
         self.end_of_wake_up();
     }

@@ -44,15 +44,17 @@ impl StartError {
     }
 }
 
-/// Raises what may be raised and checks that the kernel gives us what `cores` cores need.
+/// Raises what may be raised and checks that the kernel gives us what `cores` cores need. Returns how many connections
+/// the limit on open files has room for.
 ///
 /// # Errors
 /// The first thing that is missing.
-pub fn check(cores: u16) -> Result<(), StartError> {
+pub fn check(cores: u16) -> Result<usize, StartError> {
     register_membarrier();
     check_memlock()?;
-    check_fds(cores)?;
-    check_io_uring()
+    let connections = check_fds(cores)?;
+    check_io_uring()?;
+    Ok(connections)
 }
 
 /// glommio's first park registers this otherwise, and that takes 3 to 80 ms once there is more than one thread.
@@ -74,12 +76,12 @@ fn check_memlock() -> Result<(), StartError> {
     )))
 }
 
-fn check_fds(cores: u16) -> Result<(), StartError> {
+fn check_fds(cores: u16) -> Result<usize, StartError> {
     let needed = FDS_OF_PROCESS + FDS_PER_CORE * u64::from(cores);
     let limit = raise(libc::RLIMIT_NOFILE, FDS_WANTED)
         .map_err(|error| StartError::new(format!("cannot read the limit on open files: {error}")))?;
     if limit > needed {
-        return Ok(());
+        return Ok(usize::try_from(limit - needed).unwrap_or(usize::MAX));
     }
     Err(StartError::new(format!(
         "the limit on open files is {limit} and {cores} shards need more than {needed} before the first connection: \

@@ -2,7 +2,9 @@
 
 use super::Server;
 use super::start::StartError;
+use crate::config::Sources;
 use crate::limits::PING_MS;
+use crate::logging;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -29,21 +31,21 @@ impl Signals {
     }
 }
 
-/// Waits for the signal that ends the server, and ends it: what is in progress is finished, within `timeout_ms`.
-pub fn wait(mut signals: Signals, server: &Server, timeout_ms: u64) -> ExitCode {
-    for signal in signals.0.forever() {
+/// Waits for the signal that ends the server, and ends it: what is in progress is finished, within
+/// `SHUTDOWN_TIMEOUT_MS`. SIGHUP has the configuration read again from `sources`.
+pub fn wait(mut signals: Signals, server: &mut Server, sources: &Sources, log: &logging::Handle) -> ExitCode {
+    loop {
+        let signal = signals.0.forever().next().expect("signals come for ever");
         match signal {
-            SIGHUP => {
-                tracing::warn!("SIGHUP: the configuration is not read again by this version; restart to change it");
-            }
+            SIGHUP => server.reload(sources, log),
             _ => {
                 let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
                 tracing::info!("{name}: accepting no more connections, finishing what is in progress");
-                return drain(&mut signals, server, Duration::from_millis(timeout_ms));
+                let timeout = Duration::from_millis(server.config.shutdown_timeout_ms);
+                return drain(&mut signals, server, timeout);
             }
         }
     }
-    unreachable!("signals come for ever")
 }
 
 fn drain(signals: &mut Signals, server: &Server, timeout: Duration) -> ExitCode {

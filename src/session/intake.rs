@@ -5,21 +5,21 @@ use super::ticket::Ticket;
 use super::writing::Failure;
 use super::{Context, Reading, Session};
 use crate::blob::Blob;
-use crate::command::{Command, Conditions, Payload, Put, ValueKind, Verb};
+use crate::command::{Command, Conditions, Payload, Put, Refusal, ValueKind, Verb};
 use crate::engine::parts::{Host, Parts, Settings};
 use crate::limits::{
-    BATCH_BODY_BYTES_MIN, BLOB_CHUNK_BYTES, DISCARD_BYTES_MAX, INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX,
-    JSON_ENVELOPE_BYTES_MAX,
+    BATCH_BODY_BYTES_MIN, BLOB_CHUNK_BYTES, BODY_BYTES_PER_SEC_MIN, BODY_GRACE_MS, DISCARD_BYTES_MAX,
+    INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX,
 };
 use crate::metrics::BackpressureReason;
-use crate::protocol::body::{self, Captured, IncrReader, ItemsReader, KeysReader, PutReader, StreamedPut};
+use crate::protocol::body::{self, BodyError, Captured, IncrReader, ItemsReader, KeysReader, PutReader, StreamedPut};
 use crate::protocol::chunked::{ChunkError, ChunkedDecoder};
 use crate::protocol::head::BodyLength;
 use crate::protocol::media::Media;
 use crate::protocol::route::Route;
 use crate::protocol::target::KeyBuf;
 use crate::routing::KeyHash;
-use crate::time::Ttl;
+use crate::time::{Mono, Now, Ttl};
 
 /// Where a PUT goes.
 #[derive(Debug)]
@@ -155,18 +155,40 @@ pub struct Intake {
     limit: u64,
     /// What this core's shard keeps free for it.
     reserved: u64,
+    /// Since when it could have arrived: when it began, and what we did not read is not counted.
+    since: Mono,
 }
 
 impl Intake {
     /// For a body framed by `length`, of at most `limit` bytes.
-    pub fn new(parts: &mut Parts, ticket: Option<Ticket>, length: BodyLength, sink: Sink, limit: u64) -> Self {
+    pub fn new(
+        parts: &mut Parts,
+        now: Now,
+        ticket: Option<Ticket>,
+        length: BodyLength,
+        sink: Sink,
+        limit: u64,
+    ) -> Self {
         parts.metrics.active_requests += u64::from(ticket.is_some());
         let framing = match length {
             BodyLength::None => Framing::Length(0),
             BodyLength::Length(len) => Framing::Length(len),
             BodyLength::Chunked => Framing::Chunked(ChunkedDecoder::new()),
         };
-        Self { ticket, framing, sink, left_to_limit: limit, limit, reserved: 0 }
+        Self { ticket, framing, sink, left_to_limit: limit, limit, reserved: 0, since: now.mono() }
+    }
+
+    /// Whether so little has come in all this time that the peer holds its place for nothing: less than
+    /// [`BODY_BYTES_PER_SEC_MIN`], after [`BODY_GRACE_MS`].
+    pub const fn is_trickling(&self, now: Mono) -> bool {
+        let received = self.limit - self.left_to_limit;
+        let patience_ms = BODY_GRACE_MS + received.saturating_mul(1_000) / BODY_BYTES_PER_SEC_MIN;
+        now.nanos_since(self.since) > patience_ms * 1_000_000
+    }
+
+    /// Does not count `millis`, in which nothing was read.
+    pub const fn excuse(&mut self, millis: u64) {
+        self.since = self.since.plus_millis(millis);
     }
 
     /// Whether the body is only being dropped.
@@ -219,7 +241,8 @@ impl Intake {
     fn into_discarding(self: Box<Self>) -> Option<Box<Self>> {
         let short = !matches!(self.framing, Framing::Length(left) if left > DISCARD_BYTES_MAX);
         let (limit, left_to_limit, reserved) = (DISCARD_BYTES_MAX, DISCARD_BYTES_MAX, 0);
-        let rest = Self { ticket: None, framing: self.framing, sink: Sink::Discard, left_to_limit, limit, reserved };
+        let (sink, since) = (Sink::Discard, self.since);
+        let rest = Self { ticket: None, framing: self.framing, sink, left_to_limit, limit, reserved, since };
         short.then(|| Box::new(rest))
     }
 
@@ -229,8 +252,11 @@ impl Intake {
         if held > INLINE_VALUE_BYTES_MAX as u64 && held > self.reserved {
             let more = (held - self.reserved).next_multiple_of(BLOB_CHUNK_BYTES as u64);
             if !cx.parts.shard.reserve(cx.now, more) {
+                if !cx.parts.shard.could_hold(held) {
+                    return Err(Refusal::OverBudget.into());
+                }
                 cx.parts.metrics.backpressure(BackpressureReason::OverBudget);
-                return Err(Failure::over_budget());
+                return Err(Refusal::NoRoom.into());
             }
             self.reserved += more;
         }
@@ -391,7 +417,7 @@ impl Session {
             Media::Bytes(media) => (ValueKind::Bytes, body, body.len() as u64, media, Ttl::NONE),
         };
         if value.len() as u64 > cx.parts.settings.max_item_bytes {
-            return Err(Failure::too_large(cx.parts.settings.max_item_bytes));
+            return Err(BodyError::TooLarge.into());
         }
         let payload = if value.len() > INLINE_VALUE_BYTES_MAX {
             let mut blob = Blob::new();

@@ -24,7 +24,7 @@ mod ticket;
 mod writing;
 
 use crate::engine::parts::{Host, Parts};
-use crate::limits::{BUFFER_KEEP_BYTES, LINGER_MS};
+use crate::limits::{BUFFER_KEEP_BYTES, LINGER_MS, TICK_MS};
 use crate::parcel::Parcel;
 use crate::time::{Mono, Now};
 use intake::Intake;
@@ -272,11 +272,11 @@ impl Session {
         }
     }
 
-    /// Whether nothing is in progress: no request half received, none unanswered, no answer unsent, and no last answer
-    /// that a hard end could still take from the peer.
+    /// Whether nothing is in progress: no request whose head is complete is unanswered, no answer unsent, and no last
+    /// answer that a hard end could still take from the peer.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.outbox.is_empty() && self.input.is_empty() && matches!(self.reading, Reading::Head)
+        self.outbox.is_empty() && !self.throttled && matches!(self.reading, Reading::Head)
     }
 
     /// Ends what has taken too long. True if the socket has something to do because of it.
@@ -284,6 +284,10 @@ impl Session {
         let now = cx.now.mono();
         if self.outbox.unsent().is_empty() {
             self.taken_at = now;
+        }
+        let waits_for_us = self.flow_now() != Flow::Reading || self.outbox.has_slots();
+        if let (Reading::Body(intake), true) = (&mut self.reading, waits_for_us) {
+            intake.excuse(TICK_MS);
         }
         if self.outbox.has_slots() {
             self.look_after_questions(cx);
@@ -301,6 +305,10 @@ impl Session {
             (Flow::Reading, Reading::Body(intake)) if after(self.heard_at, settings.request_timeout_ms) => {
                 self.aborted = intake.is_discarding();
                 self.time_out(cx, "the body stood still for longer than REQUEST_TIMEOUT_MS");
+            }
+            (Flow::Reading, Reading::Body(intake)) if intake.is_trickling(now) => {
+                self.aborted = intake.is_discarding();
+                self.time_out(cx, "the body brought less than 1 KiB a second");
             }
             (Flow::Reading, Reading::Head) => match self.head_began_at {
                 Some(began) if after(began, settings.header_timeout_ms) => {

@@ -51,18 +51,19 @@ pub enum Awaited {
 }
 
 impl Awaited {
-    /// How many single requests this one counts for among those that a connection may have waiting: the answer to a
-    /// batch may hold as many values.
+    /// How many single requests this one counts for among those that a connection may have waiting. The answer to a
+    /// batch may hold as many values; a question goes to all cores, and one at a time is enough for a connection.
     fn weight(&self) -> usize {
         match self {
-            Self::Outcome | Self::Numbers(_) => 1,
+            Self::Outcome => 1,
+            Self::Numbers(_) => PIPELINE_DEPTH_MAX,
             Self::Batch(batch) => batch.len().div_ceil(BATCH_ITEMS_PER_SLOT),
         }
     }
 }
 
 /// Items of a batch that weigh as much as a request of its own.
-const BATCH_ITEMS_PER_SLOT: usize = 8;
+const BATCH_ITEMS_PER_SLOT: usize = 2;
 
 /// Numbers of all cores, as far as they have arrived.
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use super::intake::{Intake, PutTarget, Sink, body_bytes_max};
 use super::ticket::Ticket;
 use super::writing::Failure;
 use super::{Context, Reading, Session};
-use crate::command::{Command, Verb};
+use crate::command::{Command, Refusal, Verb};
 use crate::engine::parts::{Host, Notice};
-use crate::limits::DISCARD_BYTES_MAX;
+use crate::limits::{DISCARD_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX};
 use crate::metrics::BackpressureReason;
 use crate::protocol::conditions;
 use crate::protocol::head::{self, BodyLength, Head};
@@ -187,6 +187,12 @@ impl Session {
         let ttl = QueryOptions::parse(head.query)?.ttl;
         let media = media_type(head.content_type)?;
         check_length(head.body, body_bytes_max(Route::Kv, matches!(media, Media::Json), &cx.parts.settings))?;
+        if let BodyLength::Length(len) = head.body
+            && !cx.parts.shard.could_hold(len.saturating_sub(JSON_ENVELOPE_BYTES_MAX))
+        {
+            // No shard could, and to find out by receiving it would evict what others have.
+            return Err(Refusal::OverBudget.into());
+        }
         if let Some(body) = whole_body(head.body, following) {
             let mut ticket = self.ticket(cx, head, Route::Kv);
             ticket.expected = conditions::expected_text(&head.if_match);
@@ -220,7 +226,7 @@ impl Session {
         if head.expect_continue && following.is_empty() && head.body != BodyLength::None {
             self.invite(cx);
         }
-        self.reading = Reading::Body(Box::new(Intake::new(cx.parts, Some(ticket), head.body, sink, limit)));
+        self.reading = Reading::Body(Box::new(Intake::new(cx.parts, cx.now, Some(ticket), head.body, sink, limit)));
         if head.body == BodyLength::None {
             self.finish_body(cx);
         }
@@ -244,7 +250,7 @@ impl Session {
             _ if head.expect_continue => false,
             BodyLength::Length(len) if len > DISCARD_BYTES_MAX => false,
             _ => {
-                let intake = Intake::new(cx.parts, None, head.body, Sink::Discard, DISCARD_BYTES_MAX);
+                let intake = Intake::new(cx.parts, cx.now, None, head.body, Sink::Discard, DISCARD_BYTES_MAX);
                 self.reading = Reading::Body(Box::new(intake));
                 true
             }

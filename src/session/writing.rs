@@ -72,15 +72,7 @@ impl Failure {
 
     /// The body is longer than `limit` bytes.
     pub fn too_large(limit: u64) -> Self {
-        Self::new(
-            ErrorCode::PayloadTooLarge,
-            format!("the body is longer than the {limit} bytes allowed here (see MAX_ITEM_BYTES)"),
-        )
-    }
-
-    /// What is being received does not fit into memory.
-    pub fn over_budget() -> Self {
-        Self::new(ErrorCode::ServiceUnavailable, "there is no room for the body in the memory budget at the moment")
+        Self::new(ErrorCode::PayloadTooLarge, format!("the body is longer than the {limit} bytes allowed here"))
     }
 
     /// Not now.

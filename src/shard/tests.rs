@@ -341,7 +341,7 @@ mod memory {
         assert!(shard.reserve(at(0), room_for(2)));
         assert_eq!(present(&mut shard, &["a", "b", "c"]), [false, false, true]);
         assert!(!shard.reserve(at(0), room_for(1) + 1));
-        assert_eq!(set(&mut shard, at(0), "c", &[0; 200], Ttl::NONE), Outcome::Refused(Refusal::OverBudget));
+        assert_eq!(set(&mut shard, at(0), "c", &[0; 200], Ttl::NONE), Outcome::Refused(Refusal::NoRoom));
         assert_eq!(shard.stats().memory_bytes, room_for(3));
         shard.unreserve(room_for(2));
         set(&mut shard, at(0), "c", &[0; 200], Ttl::NONE);
@@ -394,7 +394,7 @@ mod memory {
         set(&mut shard, at(0), "a", &vec![0; LONG], Ttl::NONE);
         let lease = leased(&mut shard, at(0), "a");
         let refused = set(&mut shard, at(0), "b", &vec![0; LONG * 2 - 1_000], Ttl::NONE);
-        assert_eq!(refused, Outcome::Refused(Refusal::OverBudget));
+        assert_eq!(refused, Outcome::Refused(Refusal::NoRoom));
         assert!(has(&mut shard, at(0), "a"));
         let again = leased(&mut shard, at(0), "a");
         [lease, again].into_iter().for_each(|lease| shard.release(lease));

@@ -80,6 +80,12 @@ impl Shard {
         self.stats.expirations += 1;
     }
 
+    /// Whether `bytes` could fit into this shard's part of the budget if nothing else were there.
+    #[must_use]
+    pub fn could_hold(&self, bytes: u64) -> bool {
+        bytes <= self.budget.limit()
+    }
+
     /// Whether `bytes` fit if every entry goes. Leased values stay even if their entries go.
     fn can_fit(&self, bytes: u64) -> bool {
         let immovable = self.budget.reserved() + self.store.blobs.leased_bytes();

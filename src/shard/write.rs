@@ -48,9 +48,10 @@ impl Shard {
     pub(super) fn write(&mut self, now: Now, key: &[u8], hash: KeyHash, new: NewValue<'_>) -> Result<Version, Refusal> {
         let NewValue { existing, kind, payload, raw_len, media, deadline_ms } = new;
         let len = payload_len(&payload);
-        if !self.admit(now, existing, entry_footprint(key.len(), media.len(), len)) {
+        let footprint = entry_footprint(key.len(), media.len(), len);
+        if !self.admit(now, existing, footprint) {
             self.bury(payload);
-            return Err(Refusal::OverBudget);
+            return Err(if self.could_hold(footprint) { Refusal::NoRoom } else { Refusal::OverBudget });
         }
         let version = self.take_version();
         let created_at = existing.map_or(now.unix(), |handle| self.store.facts(handle).created_at);

@@ -5,6 +5,7 @@ mod support;
 
 mod auth;
 mod batch;
+mod budget;
 mod conditions;
 mod description;
 mod docs_page;
@@ -19,6 +20,7 @@ mod limits;
 mod pipelining;
 mod placement;
 mod raw_values;
+mod reload;
 mod spread;
 mod ttl;
 mod values;

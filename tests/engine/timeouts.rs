@@ -3,7 +3,7 @@
 use crate::cores::{
     Cores, HEADER_TIMEOUT_MS, IDLE_TIMEOUT_MS, Peer, REQUEST_TIMEOUT_MS, get, get_raw, pattern, put_raw, put_raw_head,
 };
-use cache_service::limits::{LINGER_MS, OUTPUT_HIGH_WATER_BYTES};
+use cache_service::limits::{BODY_GRACE_MS, LINGER_MS, OUTPUT_HIGH_WATER_BYTES};
 use cache_service::session::Flow;
 
 #[test]
@@ -52,7 +52,7 @@ fn a_body_that_stands_still_is_given_up() {
     let mut cores = Cores::new(1);
     let mut peer = cores.connect(0);
     cores.say(&mut peer, put_raw_head("slow", 100));
-    for _ in 0..10 {
+    for _ in 0..3 {
         cores.say(&mut peer, "piece");
         cores.pass(REQUEST_TIMEOUT_MS);
     }
@@ -60,6 +60,25 @@ fn a_body_that_stands_still_is_given_up() {
     assert!(peer.answers().is_empty(), "it moves");
     cores.pass(100);
     assert_timed_out(&mut cores, &mut peer);
+}
+
+/// A thousand peers that send a byte now and then must not hold all places among the requests in progress.
+#[test]
+fn a_body_that_trickles_is_given_up() {
+    let mut cores = Cores::new(1);
+    let (mut trickling, mut slow) = (cores.connect(0), cores.connect(0));
+    cores.say(&mut trickling, put_raw_head("trickling", 100_000));
+    cores.say(&mut slow, put_raw_head("slow", 100_000));
+    for _ in 0..BODY_GRACE_MS / 1_000 {
+        cores.say(&mut trickling, "a");
+        cores.say(&mut slow, "b".repeat(2_000));
+        cores.pass(1_000);
+    }
+    cores.say(&mut trickling, "a");
+    cores.pass(1_000);
+    assert_eq!(cores.flow(&slow), Flow::Reading, "slow is not trickling");
+    cores.close(&slow);
+    assert_timed_out(&mut cores, &mut trickling);
 }
 
 /// Nobody waits for an answer to it.

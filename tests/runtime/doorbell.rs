@@ -49,7 +49,7 @@ fn sleepy_core(lanes: Lanes, stop: &Arc<AtomicBool>) {
     };
     let shard = Shard::new(ShardConfig { budget_bytes: None, first_version: 1 });
     let parts = Parts::new(ShardId(1), Router::new(2, [3, 4]), shard, settings, RequestIds::new(1, 2), 64);
-    let mut core = Core::new(Engine::new(parts), lanes, Arc::new(AtomicBool::new(false)));
+    let mut core = Core::new(Engine::new(parts), lanes, Arc::new(AtomicBool::new(false)), Arc::default());
     let alarm = Arc::new(Alarm { rung: AtomicBool::new(false), sleeper: std::thread::current() });
     let waker = Waker::from(Arc::clone(&alarm));
     while !stop.load(Ordering::Relaxed) {

@@ -266,9 +266,12 @@ fn doubts(config: &Config, open_files_max: Option<u64>) -> Vec<String> {
         if budget < BUDGET_BYTES_DOUBTFUL {
             doubts.push(format!("MEMORY_BUDGET_BYTES={budget} is less than 1 MiB: is it meant in bytes?"));
         }
-        if budget < config.max_item_bytes {
-            let largest = config.max_item_bytes;
-            doubts.push(format!("MEMORY_BUDGET_BYTES={budget} cannot hold one value of MAX_ITEM_BYTES={largest}"));
+        let (largest, shards) = (config.max_item_bytes, config.shards);
+        if budget / u64::from(shards.max(1)) < largest {
+            doubts.push(format!(
+                "MEMORY_BUDGET_BYTES={budget} over {shards} shards cannot hold one value of MAX_ITEM_BYTES={largest}: \
+                 values that do not fit into a shard's part are refused with 413"
+            ));
         }
     }
     if let Some(files) = open_files_max.filter(|&files| files <= config.max_connections as u64) {

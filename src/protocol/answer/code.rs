@@ -93,7 +93,7 @@ impl ErrorCode {
         match refusal {
             Refusal::NotANumber | Refusal::Overflow => Self::BadRequest,
             Refusal::OverBudget => Self::PayloadTooLarge,
-            Refusal::TooLate | Refusal::Busy => Self::ServiceUnavailable,
+            Refusal::NoRoom | Refusal::TooLate | Refusal::Busy => Self::ServiceUnavailable,
         }
     }
 }

@@ -1,0 +1,104 @@
+//! SIGHUP: the configuration is read again and applied without a restart, or refused as a whole.
+
+use crate::support::{Client, Launch, Server, TOKEN, eventually, eventually_equal};
+use std::fs;
+use std::path::Path;
+
+const OTHER_TOKEN: &str = "another-token-of-more-than-thirty-two-characters";
+
+fn start(config: &Path, variables: &[(&str, &str)]) -> Server {
+    Launch::new(variables)
+        .without("API_TOKEN")
+        .without("MEMORY_BUDGET_BYTES")
+        .args(&["--config", config.to_str().expect("a path of text")])
+        .start()
+}
+
+fn reloads(server: &Server, result: &str) -> f64 {
+    server.metrics().sum_where("cache_config_reloads_total", &[("result", result)])
+}
+
+fn reload(server: &Server, result: &str) {
+    let before = reloads(server, result);
+    server.signal(libc::SIGHUP);
+    eventually_equal("reloads", &(before + 1.0), || reloads(server, result));
+}
+
+fn client_with(server: &Server, token: &str) -> Client {
+    server.client_with(Some(token))
+}
+
+#[test]
+fn a_token_rotates_with_both_valid_in_between_and_no_connection_lost() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("config.toml");
+    fs::write(&config, format!("api_token = \"{TOKEN}\"\n")).expect("a file");
+    let server = start(&config, &[("SHARDS", "2")]);
+    let (mut old, mut new) = (client_with(&server, TOKEN), client_with(&server, OTHER_TOKEN));
+    old.put_value("k", "1").expect_status(201);
+    new.put_value("k", "2").expect_status(401);
+    fs::write(&config, format!("api_token = \"{TOKEN},{OTHER_TOKEN}\"\n")).expect("a file");
+    reload(&server, "success");
+    old.put_value("k", "3").expect_status(200);
+    new.put_value("k", "4").expect_status(200);
+    fs::write(&config, format!("api_token = \"{OTHER_TOKEN}\"\n")).expect("a file");
+    reload(&server, "success");
+    eventually("the old token is refused", || (old.put_value("k", "5").status == 401).then_some(()));
+    new.put_value("k", "6").expect_status(200);
+}
+
+#[test]
+fn a_smaller_budget_evicts_and_no_request_fails() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("config.toml");
+    let write = |budget: u64| {
+        fs::write(&config, format!("api_token = \"{TOKEN}\"\nmemory_budget_bytes = {budget}\n")).expect("a file");
+    };
+    write(64 << 20);
+    let server = start(&config, &[("SHARDS", "2")]);
+    let mut client = server.client();
+    let value = format!("\"{}\"", "v".repeat(10_000));
+    for n in 0..2_000 {
+        client.put_value(&format!("k{n}"), &value).expect_status(201);
+    }
+    let memory = |server: &Server| server.metrics().sum("cache_memory_bytes");
+    assert!(memory(&server) > 16e6);
+    write(4 << 20);
+    reload(&server, "success");
+    eventually("memory is below the new budget", || (memory(&server) <= f64::from(4 << 20)).then_some(()));
+    assert_eq!(server.metrics().single("memory_budget_bytes"), f64::from(4 << 20));
+    assert!(server.metrics().sum("cache_entries_total") > 0.0, "the newest entries stay");
+    client.put_value("after", &value).expect_status(201);
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("config.toml");
+    fs::write(&config, format!("api_token = \"{TOKEN}\"\nmax_item_bytes = 1000\n")).expect("a file");
+    let server = start(&config, &[]);
+    fs::write(&config, format!("api_token = \"{OTHER_TOKEN}\"\nmax_item_bytes = \"many\"\n")).expect("a file");
+    reload(&server, "failure");
+    let line = server.log_line("the refusal", |line| line.contains("refused; nothing has changed"));
+    assert!(line.contains("MAX_ITEM_BYTES") && line.contains("many"), "{line}");
+    client_with(&server, TOKEN).put_value("k", "1").expect_status(201);
+}
+
+#[test]
+fn a_rotated_log_file_is_let_go_and_the_level_follows() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (config, log) = (dir.path().join("config.toml"), dir.path().join("log"));
+    let write = |rest: &str| fs::write(&config, format!("api_token = \"{TOKEN}\"\n{rest}")).expect("a file");
+    write("");
+    let server = start(&config, &[]);
+    write(&format!("log_file = {log:?}\n"));
+    reload(&server, "success");
+    eventually("the new file has lines", || fs::read_to_string(&log).ok().filter(|text| !text.is_empty()));
+    fs::rename(&log, dir.path().join("log.1")).expect("a rotation");
+    write(&format!("log_file = {log:?}\nlog_level = \"debug\"\n"));
+    reload(&server, "success");
+    server.client().get("k").expect_status(404);
+    eventually("requests are logged to the new file", || {
+        fs::read_to_string(&log).ok().filter(|text| text.contains("\"request\"")).map(|_| ())
+    });
+}

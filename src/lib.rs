@@ -1,4 +1,31 @@
 //! `cache-service`: an in-memory cache spoken to over plain HTTP/1.1; one pinned core, one shard, one listener each.
+//!
+//! # The cores
+//!
+//! ```text
+//!    ┌─ core-0 ─────────┐ ┌─ core-1 ─────────┐
+//!    │ listener         │ │ listener         │   the kernel spreads connections over the listeners
+//!    │ sessions         │ │ sessions         │   bytes in, answers out, in the order of the requests
+//!    │ engine ──────────┼─┼── parcels ───────┼─▶ a foreign key's command goes to its owner and comes back
+//!    │ shard: its keys  │ │ shard: its keys  │   apply(now, command) -> outcome
+//!    └────────▲─────────┘ └────────▲─────────┘
+//!             └──────── pings ─────┴───────────── supervisor; main thread: signals
+//! ```
+//!
+//! # Two halves
+//!
+//! The pure half knows no runtime, no socket and no clock: [`limits`], [`time`], [`command`], [`blob`], [`protocol`],
+//! [`routing`], [`shard`], [`parcel`], [`forward`], [`session`], [`engine`], [`metrics`], [`site`]. Bytes, parcels and the time
+//! come in as arguments; bytes and parcels go out. The world half is [`runtime`], the only user of glommio and the only
+//! reader of clocks, with [`config`], [`cli`], [`logging`] and [`process_stats`] around it. A test keeps them apart.
+//!
+//! # The life of a GET
+//!
+//! `runtime::pump` reads the socket into the core's one buffer, stamps the moment and calls [`engine::Engine::receive`]. The
+//! session parses the head where it lies, routing names the owner. If that is this core, the shard hands out the value
+//! by reference, and the answer is written behind whatever the connection has to send. If not, a parcel takes the command
+//! there, its slot keeps the place in the order of answers, and the parcel brings the outcome back. What is to be sent
+//! goes out when the wake-up ends.
 
 pub mod blob;
 pub mod cli;

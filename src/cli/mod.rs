@@ -20,7 +20,8 @@ pub const EXIT_CONFIG: u8 = 78;
 const EXAMPLES: &str = "\
 Every setting can also be given as an environment variable or in a file; what is later in this list wins:
   defaults, TOML file, environment file, environment, command line
-Exit codes: 0 done, 1 failed, 2 arguments not understood, 78 configuration refused (one line for each problem).
+Exit codes: 0 done, 1 failed, 2 arguments not understood, 69 this machine does not give what the server needs,
+  70 a core hung, 78 configuration refused (one line for each problem), 101 a core panicked.
 
 Examples:
   cache-service                                      serve this machine on port 8080 under a token that is printed once

@@ -76,7 +76,7 @@ pub struct CoreMetrics {
 
 impl CoreMetrics {
     /// Counts a request that was answered with `status`, one of [`super::STATUSES`], `nanos` nanoseconds after its
-    /// first byte was seen.
+    /// head was complete.
     pub fn record_request(&mut self, method: Method, route: Route, status: u16, nanos: u64) {
         self.requests.record(method, route, status, nanos);
     }

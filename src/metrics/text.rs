@@ -14,12 +14,12 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::fmt;
 
-/// The text of a scrape. Takes time in proportion to the number of series, some hundred microseconds on a fresh server
-/// with a few shards, so a core that must not stall has it done elsewhere.
+/// The text of a scrape. Takes time in proportion to the number of series: some hundred microseconds on a fresh server
+/// with a few shards, during which the core that was asked does nothing else.
 #[must_use]
-pub fn render(merged: &Merged, exposition: Exposition) -> String {
+pub fn render(merged: Merged, exposition: Exposition) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape(merged.clone())));
+    registry.register_collector(Box::new(Scrape(merged)));
     let mut open_metrics = String::with_capacity(128 * 1024);
     text::encode(&mut open_metrics, &registry).expect("a String takes whatever is written to it");
     match exposition {
@@ -46,7 +46,7 @@ fn encode_requests(page: &mut Page, merged: &Merged) -> fmt::Result {
     let (total, facts) = (merged.total(), merged.facts());
     page.durations(
         "http_request_duration_seconds",
-        "Time from the first byte of a request to its answer",
+        "Time from the complete head of a request to its answer",
         total.requests.iter(),
     )?;
     page.gauge("http_active_requests", "Requests in progress", total.active_requests)?;

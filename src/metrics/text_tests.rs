@@ -128,7 +128,8 @@ fn fresh(shards: u16) -> Merged {
 }
 
 fn both(merged: &Merged) -> [Parsed; 2] {
-    [Exposition::Prometheus, Exposition::OpenMetrics].map(|format| Parsed::read(&render(merged, format), format))
+    [Exposition::Prometheus, Exposition::OpenMetrics]
+        .map(|format| Parsed::read(&render(merged.clone(), format), format))
 }
 
 #[test]
@@ -256,7 +257,7 @@ fn what_the_kernel_did_not_tell_is_left_out() {
 #[test]
 fn a_scrape_of_eight_shards_stays_small() {
     for format in [Exposition::Prometheus, Exposition::OpenMetrics] {
-        let text = render(&fresh(8), format);
+        let text = render(fresh(8).clone(), format);
         assert!(text.len() < 256 * 1024, "{}", text.len());
     }
 }

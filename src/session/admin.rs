@@ -151,7 +151,7 @@ impl Session {
             }
             _ => {
                 let exposition = if ticket.raw { Exposition::OpenMetrics } else { Exposition::Prometheus };
-                let text = render(&cx.parts.merge(cx.host, of_core), exposition);
+                let text = render(cx.parts.merge(cx.host, of_core), exposition);
                 answer::text(&mut bytes, &head, 200, exposition.content_type(), text.as_bytes());
             }
         }

@@ -20,5 +20,6 @@ mod pipelining;
 mod placement;
 mod raw_values;
 mod spread;
+mod start_errors;
 mod ttl;
 mod values;

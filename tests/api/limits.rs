@@ -151,10 +151,10 @@ fn a_head_that_stands_still_ends_its_connection() {
     let server = Server::start(&[("HEADER_TIMEOUT_MS", "200"), ("IDLE_TIMEOUT_MS", "300")]);
     let mut slow = server.connect();
     slow.send("GET /v1/kv/k HTTP/1.1\r\nHo");
-    if let Next::Answer(answer) = slow.next() {
-        assert_eq!(answer.status, 408, "{answer:?}");
-        slow.assert_closed();
-    }
+    let answer = slow.answer().expect_status(408);
+    assert_eq!(answer.json()["error"]["code"], "REQUEST_TIMEOUT");
+    assert!(answer.closes(), "{answer:?}");
+    slow.assert_closed();
     let mut idle = server.connect();
     idle.assert_open();
     idle.assert_closed();

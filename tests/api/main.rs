@@ -22,5 +22,6 @@ mod placement;
 mod raw_values;
 mod reload;
 mod spread;
+mod start_errors;
 mod ttl;
 mod values;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const WORLD: [&str; 6] = ["runtime", "cli", "config", "logging", "process_stats.rs", "main.rs"];
 
 /// What only the world half may name.
-const WORLDLY: [&str; 18] = [
+const WORLDLY: [&str; 20] = [
     "glommio",
     "socket2",
     "libc",
@@ -21,6 +21,8 @@ const WORLDLY: [&str; 18] = [
     "figment",
     "Instant",
     "SystemTime",
+    "Timestamp::now",
+    "Zoned::now",
     "std::net",
     "std::thread",
     "std::fs",
@@ -58,6 +60,18 @@ fn comments_tests_and_longer_names_are_not_found() {
     assert_eq!(worldly(path, innocent), Vec::<String>::new());
 }
 
+#[test]
+fn what_follows_tests_is_code() {
+    let path = Path::new("example.rs");
+    for tests in ["mod tests;", "#[path = \"tests.rs\"]\nmod tests;", "mod tests {\n    use std::fs;\n}", "fn f() {}"] {
+        let source = format!("fn before() {{}}\n#[cfg(test)]\n{tests}\n\nuse std::env;\n");
+        let line = source.lines().count();
+        let found = worldly(path, &source);
+        assert!(found.contains(&format!("example.rs:{line}: std::env in `use std::env;`")), "{source}{found:?}");
+    }
+    assert_eq!(worldly(path, "#[cfg(test)]\nmod tests;\nmod store;\n#[cfg(test)]\nmod more;\n"), Vec::<String>::new());
+}
+
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder of sources").map(|entry| entry.expect("an entry").path()) {
@@ -84,8 +98,8 @@ fn read(path: &Path) -> String {
 
 /// The worldly names in a source, each with its place, besides comments and the tests at its end.
 fn worldly(path: &Path, source: &str) -> Vec<String> {
-    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
-    let code: Vec<&str> = code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let code = without_tests(source).into_iter();
+    let code: Vec<&str> = code.map(|line| line.split("//").next().unwrap_or_default()).collect();
     let mut found = Vec::new();
     for (number, line) in (1..).zip(&code) {
         let names = WORLDLY.iter().filter(|name| mentions(line, name));
@@ -93,6 +107,32 @@ fn worldly(path: &Path, source: &str) -> Vec<String> {
     }
     found.extend(grouped(&code.join("\n")).map(|name| format!("{}: std::{{{name}}}", path.display())));
     found
+}
+
+/// The lines of a source, with those empty that belong to tests: modules of tests in files of their own, and the one
+/// at the end of this file. Whatever else stands under `#[cfg(test)]` counts as code.
+fn without_tests(source: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = source.lines().collect();
+    let mut start = 0;
+    while start < lines.len() {
+        let end = if lines[start] == "#[cfg(test)]" { end_of_tests(&lines, start) } else { None };
+        lines[start..end.unwrap_or(start)].fill("");
+        start = end.unwrap_or(start + 1);
+    }
+    lines
+}
+
+/// Where the module ends that the attribute in line `start` says is one of tests.
+fn end_of_tests(lines: &[&str], start: usize) -> Option<usize> {
+    let module = start + lines[start..].iter().position(|line| !line.starts_with("#["))?;
+    let name = lines[module].strip_prefix("mod ")?;
+    if name.ends_with(';') {
+        return Some(module + 1);
+    }
+    let block = name.starts_with("tests {");
+    let brace = module + lines[module..].iter().position(|line| line.ends_with('}') && !line.starts_with(' '))?;
+    let last = lines.iter().rposition(|line| !line.trim().is_empty())?;
+    (block && brace == last).then_some(lines.len())
 }
 
 /// Whether `name` stands in `line` as a whole.

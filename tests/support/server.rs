@@ -20,7 +20,7 @@ const INHERITED: [&str; 4] = ["PATH", "RUST_BACKTRACE", "LLVM_PROFILE_FILE", "TM
 pub struct Launch {
     env: Vec<(String, String)>,
     args: Vec<String>,
-    cpus: Option<String>,
+    prefix: Vec<String>,
 }
 
 impl Launch {
@@ -29,7 +29,7 @@ impl Launch {
         let defaults =
             [("HOST", "127.0.0.1"), ("PORT", "0"), ("API_TOKEN", TOKEN), ("MEMORY_BUDGET_BYTES", "268435456")];
         let env = defaults.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { env, args: Vec::new(), cpus: None }
+        Self { env, args: Vec::new(), prefix: Vec::new() }
     }
 
     /// Adds arguments.
@@ -48,8 +48,15 @@ impl Launch {
 
     /// Starts it under `taskset -c CPUS`.
     #[must_use]
-    pub fn on_cpus(mut self, cpus: &str) -> Self {
-        self.cpus = Some(cpus.to_owned());
+    pub fn on_cpus(self, cpus: &str) -> Self {
+        self.under(&["taskset", "-c", cpus])
+    }
+
+    /// Starts it under a program that executes the server in its own place, such as `prlimit` or `taskset`: the
+    /// process that is spawned is the server.
+    #[must_use]
+    pub fn under(mut self, prefix: &[&str]) -> Self {
+        self.prefix.extend(prefix.iter().map(|word| (*word).to_owned()));
         self
     }
 
@@ -93,15 +100,9 @@ impl Launch {
     fn spawn(&self) -> (Child, Output) {
         let program = std::env::var("SERVER_BINARY");
         let program = program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_cache-service"));
-        let mut command = match &self.cpus {
-            Some(cpus) => {
-                // taskset executes the server in its own place: the process that is spawned is the server.
-                let mut command = Command::new("taskset");
-                command.args(["-c", cpus, program]);
-                command
-            }
-            None => Command::new(program),
-        };
+        let mut words = self.prefix.iter().map(String::as_str).chain([program]);
+        let mut command = Command::new(words.next().expect("there is a program at least"));
+        command.args(words);
         command.env_clear().envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.envs(self.env.iter().map(|(name, value)| (name, value))).args(&self.args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -17,10 +17,10 @@ fn refusal(launch: &Launch) -> String {
     told[0].to_owned()
 }
 
-/// Whether a line is a log record that tells of no trouble.
+/// Whether a line is a log record that does not tell why the server ends.
 fn is_chatter(line: &str) -> bool {
     let record: Option<serde_json::Value> = serde_json::from_str(line).ok();
-    record.is_some_and(|record| record["level"].as_str().is_some_and(|level| level.eq_ignore_ascii_case("info")))
+    record.is_some_and(|record| record["level"].as_str().is_some_and(|level| ["info", "warn"].contains(&level)))
 }
 
 #[track_caller]

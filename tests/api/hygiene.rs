@@ -12,6 +12,12 @@ const ROUNDS: usize = 8;
 /// After two rounds all that is kept for the next connections is there, but for buffers that an unlucky round needs at
 /// once. A leak of 6 KiB for each connection would be seen.
 const ROUND_GROWTH_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// More than the buffers of one connection can take, far less than the answers that it does not read.
+const DEAF_GROWTH_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Descriptors that may come and go by themselves while the test looks: its own scrape, for example.
+const FD_SLACK: usize = 4;
+/// Longer than what the kernel buffers for a client that does not read.
+const LONG_VALUE_BYTES: usize = 8_000_000;
 
 /// Where a connection is dropped.
 const HALF_A_HEAD: &str = "GET /v1/kv/k HTTP/1.1\r\nHost: t\r\nX-Half: a fie";

@@ -279,7 +279,8 @@ impl Naive {
     fn write(&mut self, mut entry: Entry) -> Result<Version, Refusal> {
         if !self.fits(entry.footprint()) {
             self.dead_bytes_max += entry.blob_footprint();
-            return Err(Refusal::OverBudget);
+            let never = entry.footprint() > self.limit;
+            return Err(if never { Refusal::OverBudget } else { Refusal::NoRoom });
         }
         if let Some(at) = self.position(&entry.key) {
             entry.created_at = self.remove(at).created_at;

@@ -159,7 +159,12 @@ impl Server {
                 if config.max_shard_mailbox != self.config.max_shard_mailbox {
                     tracing::warn!("MAX_SHARD_MAILBOX stays {} until a restart", self.config.max_shard_mailbox);
                 }
-                self.config = Config { max_shard_mailbox: self.config.max_shard_mailbox, ..config };
+                if config.metrics_interval_ms != self.config.metrics_interval_ms {
+                    tracing::warn!("METRICS_INTERVAL_MS stays {} until a restart", self.config.metrics_interval_ms);
+                }
+                let (max_shard_mailbox, metrics_interval_ms) =
+                    (self.config.max_shard_mailbox, self.config.metrics_interval_ms);
+                self.config = Config { max_shard_mailbox, metrics_interval_ms, ..config };
                 self.reloads.succeeded += 1;
                 tracing::info!("the configuration was read again and is in force");
             }

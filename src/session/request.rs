@@ -79,12 +79,7 @@ impl Session {
                 return None;
             }
             cx.parts.metrics.backpressure(BackpressureReason::MaxInflight);
-            return Some(self.refuse(
-                cx,
-                head,
-                route,
-                &Failure::unavailable("as many requests as MAX_INFLIGHT allows are in progress"),
-            ));
+            return Some(self.refuse(cx, head, route, &Failure::backpressure(BackpressureReason::MaxInflight)));
         }
         Some(match self.admit(cx, head, route) {
             Err(failure) => self.refuse(cx, head, route, &failure),

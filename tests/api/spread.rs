@@ -1,12 +1,11 @@
 //! Every key is found from every connection, however many shards there are, and every shard has its part.
 
-use crate::support::{Server, eventually_equal};
+use crate::support::{Launch, Server, eventually_equal, proc_fs};
 
 const KEYS: usize = 400;
 const CONNECTIONS: usize = 24;
 
-fn keys_are_found_over_other_connections(shards: usize) {
-    let server = Server::with_shards(shards);
+fn keys_are_found_over_other_connections(server: &Server, shards: usize) {
     let mut writers: Vec<_> = (0..CONNECTIONS).map(|_| server.client()).collect();
     for n in 0..KEYS {
         writers[n % CONNECTIONS].put_value(&format!("key-{n}"), &n.to_string()).expect_status(201);
@@ -19,7 +18,7 @@ fn keys_are_found_over_other_connections(shards: usize) {
     for (n, reader) in readers.iter_mut().enumerate().take(10) {
         reader.get(&format!("absent-{n}")).expect_status(404);
     }
-    check_counts(&server, shards);
+    check_counts(server, shards);
 }
 
 fn check_counts(server: &Server, shards: usize) {
@@ -38,20 +37,27 @@ fn check_counts(server: &Server, shards: usize) {
 
 #[test]
 fn one_shard() {
-    keys_are_found_over_other_connections(1);
+    keys_are_found_over_other_connections(&Server::with_shards(1), 1);
 }
 
 #[test]
 fn two_shards() {
-    keys_are_found_over_other_connections(2);
+    keys_are_found_over_other_connections(&Server::with_shards(2), 2);
 }
 
 #[test]
 fn four_shards() {
-    keys_are_found_over_other_connections(4);
+    keys_are_found_over_other_connections(&Server::with_shards(4), 4);
 }
 
 #[test]
 fn eight_shards() {
-    keys_are_found_over_other_connections(8);
+    keys_are_found_over_other_connections(&Server::with_shards(8), 8);
+}
+
+#[test]
+fn one_processor_and_so_one_shard() {
+    let cpu = *proc_fs::own_cpus().last().expect("there is a processor");
+    let server = Launch::new(&[]).on_cpus(&cpu.to_string()).start();
+    keys_are_found_over_other_connections(&server, 1);
 }

@@ -38,10 +38,37 @@ pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
 
 /// Values up to this many bytes travel inside a request or an answer; longer ones are kept in chunks and streamed.
 pub const INLINE_VALUE_BYTES_MAX: usize = 16 * 1024;
-/// Size of one chunk of a long value.
-pub const BLOB_CHUNK_BYTES: usize = 64 * 1024;
-/// How many chunks of dead long values a shard gives back to the allocator in one slice of work.
-pub const BLOB_CHUNKS_FREED_PER_SLICE: usize = 8;
+/// Size of one chunk of a long value: a mapping of its own, so that it moves between cores by its address and goes back
+/// to the kernel when it is freed.
+pub const BLOB_CHUNK_BYTES: usize = 256 * 1024;
+/// How many chunks of dead long values a shard gives back to the kernel in one slice of work.
+pub const BLOB_CHUNKS_FREED_PER_SLICE: usize = 4;
+/// Long values are read, sent and made room for in steps of this many bytes.
+pub const STREAM_STEP_BYTES: usize = 64 * 1024;
+
+/// Smallest block of a shard's log: holds the longest record.
+pub const BLOCK_BYTES_MIN: usize = 32 * 1024;
+/// Largest block of a shard's log.
+pub const BLOCK_BYTES_MAX: usize = 1024 * 1024;
+/// A shard's log has about this many blocks when its part of the budget is used up.
+pub const BLOCKS_PER_SHARD: u64 = 512;
+/// Blocks that must be free or on their way to be free before a block is opened: one for what is written, one for what
+/// is moved, the same again half filled, and two more, so that cleaning always finds something to gain.
+pub const BLOCKS_IN_RESERVE: u64 = 6;
+/// The part of a shard's budget (one in so many bytes) that stays free of live records, so that cleaning is cheap: at
+/// 5 %, in the worst case (random overwrites by values of other lengths), some ten bytes are moved for each one written.
+pub const SLACK_DIVISOR: u64 = 20;
+/// A shard's part of the budget is never taken to be smaller than this: it would hold next to nothing.
+pub const SHARD_BUDGET_BYTES_MIN: u64 = 512 * 1024;
+/// A piece of a long value's end is not made shorter than this to fill a block.
+pub const PIECE_BYTES_MIN: usize = 2 * 1024;
+
+/// Most tables of a shard's index, and fewest.
+pub const INDEX_TABLES_MAX: usize = 4096;
+/// Fewest tables of a shard's index.
+pub const INDEX_TABLES_MIN: usize = 16;
+/// Media types that a shard keeps once for all entries that have them; further ones are kept with each entry.
+pub const MEDIA_TYPES_KEPT: usize = 250;
 
 /// The buffer that a core reads sockets into; shared by its connections.
 pub const READ_BUFFER_BYTES: usize = 64 * 1024;
@@ -98,6 +125,15 @@ const _: () = assert!(
 const _: () =
     assert!(SILENT_AFTER_PINGS < HUNG_AFTER_PINGS, "operators hear of a hung core before it ends the process");
 const _: () = assert!(INLINE_VALUE_BYTES_MAX <= BLOB_CHUNK_BYTES, "a short value fits into one chunk");
+const _: () = assert!(
+    KEY_BYTES_MAX + MEDIA_TYPE_BYTES_MAX + INLINE_VALUE_BYTES_MAX + 64 <= BLOCK_BYTES_MIN,
+    "the longest record fits into the smallest block"
+);
+const _: () = assert!(
+    SHARD_BUDGET_BYTES_MIN >= 2 * BLOCKS_IN_RESERVE * BLOCK_BYTES_MIN as u64,
+    "the smallest shard has as much room for entries as it keeps in reserve"
+);
+const _: () = assert!(BLOB_CHUNK_BYTES.is_multiple_of(STREAM_STEP_BYTES), "no step crosses a chunk");
 const _: () = assert!(READ_BUFFER_BYTES >= HEAD_BYTES_MAX, "one read can hold the longest head");
 const _: () = assert!(KEY_BYTES_MAX * 3 < HEAD_BYTES_MAX, "the longest key, percent-encoded, fits into a head");
 const _: () = assert!(

@@ -20,13 +20,43 @@ impl ShardId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyHash(pub u64);
 
-/// Hashes keys and names their owners. Every core of a process has an equal copy.
+/// Hashes keys. Every core of a process has an equal copy.
 ///
 /// SipHash-1-3 (Aumasson and Bernstein) under a secret that is drawn at start: a client that knows this code still
-/// cannot choose keys that pile up on one shard or in one bucket.
+/// cannot choose keys that pile up on one shard or in one place of its index.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyHasher {
+    sip: SipHasher13,
+    mask: u64,
+}
+
+impl KeyHasher {
+    /// A hasher under the secret `seed`.
+    #[must_use]
+    pub fn new(seed: [u64; 2]) -> Self {
+        Self { sip: SipHasher13::new_with_keys(seed[0], seed[1]), mask: u64::MAX }
+    }
+
+    /// Keeps only the bits of `mask`: few bits make the hashes of different keys equal, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn masked(self, mask: u64) -> Self {
+        Self { mask, ..self }
+    }
+
+    /// The hash of `key`.
+    #[must_use]
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        let mut sip = self.sip;
+        sip.write(key);
+        KeyHash(sip.finish() & self.mask)
+    }
+}
+
+/// Hashes keys and names their owners. Every core of a process has an equal copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Router {
-    hasher: SipHasher13,
+    hasher: KeyHasher,
     shards: u16,
 }
 
@@ -38,7 +68,13 @@ impl Router {
     #[must_use]
     pub fn new(shards: u16, seed: [u64; 2]) -> Self {
         assert!(shards > 0, "a cache has at least one shard");
-        Self { hasher: SipHasher13::new_with_keys(seed[0], seed[1]), shards }
+        Self { hasher: KeyHasher::new(seed), shards }
+    }
+
+    /// What it hashes with; the shards that it routes to must have the same.
+    #[must_use]
+    pub const fn hasher(&self) -> KeyHasher {
+        self.hasher
     }
 
     /// How many shards there are.
@@ -50,9 +86,7 @@ impl Router {
     /// The hash of `key`, under this process's secret.
     #[must_use]
     pub fn hash(&self, key: &[u8]) -> KeyHash {
-        let mut hasher = self.hasher;
-        hasher.write(key);
-        KeyHash(hasher.finish())
+        self.hasher.hash(key)
     }
 
     /// The shard that owns every key with this hash: the high half of the hash, scaled to the number of shards

@@ -21,6 +21,7 @@ pub use problem::{Problem, Problems};
 pub use raw::{CONFIG_FILE, Sources};
 pub use token::Token;
 
+use crate::shard::EvictionPolicy;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub max_item_bytes: u64,
     /// Memory of the whole cache, in bytes; `None` is unlimited.
     pub memory_budget_bytes: Option<u64>,
+    /// Who goes when there is no room.
+    pub eviction_policy: EvictionPolicy,
     /// Longest that a request may take inside, or a body may stand still, in milliseconds.
     pub request_timeout_ms: u64,
     /// Requests in progress, in the whole process.
@@ -121,7 +124,7 @@ impl Config {
     }
 
     /// Reads the sources again, for a server that runs under `self`. What only a restart can change stays as it is
-    /// (address, port, shards), with a warning where the sources want something else; and so does a token that was made.
+    /// (address, port, shards, eviction policy), with a warning where the sources want something else; and so does a token that was made.
     ///
     /// # Errors
     /// Every problem at once; the server then goes on under `self`.

@@ -174,6 +174,9 @@ settings! {
         Default::Computed("75 % of the memory that this process may use, by cgroup and machine"),
         Allowed::Bytes { min: 4096, max: 1 << 50, zero_is_unlimited: true },
         "Memory of the whole cache, overhead included; kept by eviction.";
+    EVICTION_POLICY, "eviction_policy", "eviction-policy", "POLICY",
+        Default::Value("s3fifo"), Allowed::Word(&["s3fifo", "lru"]),
+        "Which entries go when there is no room: those asked for only once first, or the least recently used.";
     REQUEST_TIMEOUT_MS, "request_timeout_ms", "request-timeout-ms", "MS",
         Default::Value("2000"), millis(1, HOUR_MS),
         "Longest that a request may take inside, or a body may stand still.";

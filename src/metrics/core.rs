@@ -92,7 +92,7 @@ impl CoreMetrics {
     }
 }
 
-// Both sums name every field, so that a new one cannot be forgotten here.
+// Both sums name every field, so that a new one cannot be forgotten here. A lag is as long as the longest.
 
 impl AddAssign<&Self> for CoreMetrics {
     fn add_assign(&mut self, other: &Self) {
@@ -132,6 +132,7 @@ impl AddAssign<&Self> for ShardStats {
             expirations,
             entries,
             memory_bytes,
+            expiry_lag_ms,
             put_conflicts,
             delete_conflicts,
             bytes_read,
@@ -145,6 +146,7 @@ impl AddAssign<&Self> for ShardStats {
         self.expirations += expirations;
         self.entries += entries;
         self.memory_bytes += memory_bytes;
+        self.expiry_lag_ms = self.expiry_lag_ms.max(*expiry_lag_ms);
         self.put_conflicts += put_conflicts;
         self.delete_conflicts += delete_conflicts;
         add_each(&mut self.bytes_read, bytes_read);

@@ -180,6 +180,7 @@ mod tests {
                 expirations: 6 * unit,
                 entries: 7 * unit,
                 memory_bytes: 8 * unit,
+                expiry_lag_ms: 7,
                 put_conflicts: 9 * unit,
                 delete_conflicts: 10 * unit,
                 bytes_read: [unit; 5],

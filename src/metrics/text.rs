@@ -66,12 +66,15 @@ fn encode_shards(page: &mut Page, merged: &Merged) -> fmt::Result {
         ("cache_expirations", "Entries removed because their time had come", |line| line.stats.expirations),
     ];
     let gauges: [(&str, &str, NumberOf); 3] = [
-        ("cache_memory_bytes", "Memory that entries take, overhead included", |line| line.stats.memory_bytes),
+        ("cache_memory_bytes", "Memory in use of the budget: entries, index, buffers, bodies", |line| line.stats.memory_bytes),
         ("cache_entries_total", "Entries in the cache now", |line| line.stats.entries),
         ("cache_queue_depth", "Operations that wait at a shard", |line| line.queue_depth),
     ];
     counters.into_iter().try_for_each(|(name, help, number)| page.shard_counter(name, help, merged, number))?;
     gauges.into_iter().try_for_each(|(name, help, number)| page.shard_gauge(name, help, merged, number))?;
+    let lag = "How long an entry has been expired that is not freed yet";
+    let lags = merged.shards().map(|(shard, line)| ([("shard", shard)], line.stats.expiry_lag_ms as f64 / 1_000.0));
+    page.gauges("cache_expiry_lag_seconds", lag, lags)?;
     let imbalance = "Excess of the fullest shard's entries over the mean, 0 while there are few";
     page.gauge("cache_shard_imbalance", imbalance, merged.shard_imbalance())?;
 
@@ -177,11 +180,11 @@ impl Page<'_> {
         })
     }
 
-    fn gauges<L: EncodeLabelSet>(
+    fn gauges<L: EncodeLabelSet, N: EncodeGaugeValue>(
         &mut self,
         name: &'static str,
         help: &str,
-        series: impl IntoIterator<Item = (L, u64)>,
+        series: impl IntoIterator<Item = (L, N)>,
     ) -> fmt::Result {
         let mut family = self.family(name, help, MetricType::Gauge)?;
         series.into_iter().try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))

@@ -254,9 +254,14 @@ fn share(of_process: usize, shards: u16, number: u16) -> usize {
 }
 
 fn parts(config: &Config, me: ShardId, rules: Rules, secrets: &Secrets) -> Result<Parts, StartError> {
-    let shard = Shard::new(ShardConfig { budget_bytes: rules.budget_bytes, first_version: random()? });
-    let ids = RequestIds::new(secrets.id_seed.wrapping_add(u64::from(me.0)), random()?);
     let router = Router::new(config.shards, secrets.hash_seed);
+    let shard = Shard::new(ShardConfig {
+        budget_bytes: rules.budget_bytes,
+        first_version: random()?,
+        policy: config.eviction_policy,
+        hasher: router.hasher(),
+    });
+    let ids = RequestIds::new(secrets.id_seed.wrapping_add(u64::from(me.0)), random()?);
     Ok(Parts::new(me, router, shard, rules.settings, ids, commands_max(config)))
 }
 

@@ -4,7 +4,7 @@ use super::Context;
 use super::stream::Stream;
 use super::ticket::Ticket;
 use crate::engine::parts::{Answered, Host, Parts};
-use crate::limits::{BLOB_CHUNK_BYTES, BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX};
+use crate::limits::{STREAM_STEP_BYTES, BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX};
 use crate::metrics::CoreMetrics;
 use crate::parcel::Parcel;
 use crate::routing::ShardId;
@@ -269,7 +269,7 @@ impl Outbox {
                     self.going.pop_front();
                 }
                 Some(Piece::Static(bytes)) => {
-                    let (now, rest) = bytes.split_at(bytes.len().min(BLOB_CHUNK_BYTES));
+                    let (now, rest) = bytes.split_at(bytes.len().min(STREAM_STEP_BYTES));
                     self.bytes.extend_from_slice(now);
                     *bytes = rest;
                     if rest.is_empty() {

@@ -1,50 +1,36 @@
-//! How much memory the shard may use.
+//! How much memory the shard may use, and what of it others have taken.
 
 /// The shard's part of the memory budget, and what is set aside of it.
 #[derive(Debug)]
 pub struct Budget {
     limit: u64,
-    /// What admission keeps to: the limit, or what was in use when the limit was lowered. It comes down as upkeep
-    /// evicts, so that no single write has to evict all that a smaller budget costs.
-    ceiling: u64,
     reserved: u64,
+    buffers: u64,
 }
 
 impl Budget {
-    /// A budget of `limit` bytes, `None` for no limit.
-    pub fn new(limit: Option<u64>) -> Self {
-        let limit = limit.unwrap_or(u64::MAX);
-        Self { limit, ceiling: limit, reserved: 0 }
+    /// A budget of `limit` bytes; `u64::MAX` for no limit.
+    pub const fn new(limit: u64) -> Self {
+        Self { limit, reserved: 0, buffers: 0 }
     }
 
-    /// Changes the limit while `in_use` bytes are in use.
-    pub fn set_limit(&mut self, limit: Option<u64>, in_use: u64) {
-        self.limit = limit.unwrap_or(u64::MAX);
-        self.ceiling = self.limit.max(in_use);
-    }
-
-    /// Lowers the ceiling to what is still in use.
-    pub fn lower_ceiling(&mut self, in_use: u64) {
-        self.ceiling = self.ceiling.min(self.limit.max(in_use));
+    /// Changes the limit.
+    pub const fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
     }
 
     /// What the shard may use, in bytes.
-    pub fn limit(&self) -> u64 {
+    pub const fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// What admission keeps to, in bytes; never below the limit.
-    pub fn ceiling(&self) -> u64 {
-        self.ceiling
-    }
-
     /// Bytes set aside for values that are being received.
-    pub fn reserved(&self) -> u64 {
+    pub const fn reserved(&self) -> u64 {
         self.reserved
     }
 
     /// Sets bytes aside.
-    pub fn reserve(&mut self, bytes: u64) {
+    pub const fn reserve(&mut self, bytes: u64) {
         self.reserved += bytes;
     }
 
@@ -52,8 +38,18 @@ impl Budget {
     ///
     /// # Panics
     /// If more than was set aside.
-    pub fn unreserve(&mut self, bytes: u64) {
+    pub const fn unreserve(&mut self, bytes: u64) {
         assert!(bytes <= self.reserved, "only what was reserved is given back");
         self.reserved -= bytes;
+    }
+
+    /// Bytes that the buffers of the core's connections take.
+    pub const fn buffers(&self) -> u64 {
+        self.buffers
+    }
+
+    /// Takes note of what the buffers of the core's connections take.
+    pub const fn set_buffers(&mut self, bytes: u64) {
+        self.buffers = bytes;
     }
 }

@@ -1,7 +1,8 @@
 //! Adding to numbers.
 
 use super::Shard;
-use super::store::Handle;
+use super::log::Loc;
+use super::record::{Entry, Stored};
 use super::write::NewValue;
 use crate::command::{NumberText, Outcome, Payload, Refusal, ValueKind};
 use crate::routing::KeyHash;
@@ -23,8 +24,8 @@ impl Shard {
             Err(refusal) => return Outcome::Refused(refusal),
         };
         let deadline_ms = match ttl {
-            Some(ttl) => ttl.deadline_ms(now),
-            None => existing.and_then(|handle| self.store.facts(handle).deadline_ms),
+            Some(ttl) => ttl.deadline_ms(now).map(|deadline_ms| deadline_ms - self.began_ms()),
+            None => existing.and_then(|loc| Entry(self.log.at(loc)).deadline_ms()),
         };
         let (kind, payload, raw_len) = (ValueKind::Number, Payload::Inline(value.as_slice()), value.len() as u64);
         match self.write(now, key, hash, NewValue { existing, kind, payload, raw_len, media: &[], deadline_ms }) {
@@ -33,16 +34,17 @@ impl Shard {
         }
     }
 
-    fn sum(&self, existing: Option<Handle>, delta: i64) -> Result<NumberText, Refusal> {
-        let Some(handle) = existing else { return add(b"0", delta) };
-        if self.store.facts(handle).kind != ValueKind::Number {
+    fn sum(&self, existing: Option<Loc>, delta: i64) -> Result<NumberText, Refusal> {
+        let Some(loc) = existing else { return add(b"0", delta) };
+        let entry = Entry(self.log.at(loc));
+        if entry.kind() != ValueKind::Number {
             return Err(Refusal::NotANumber);
         }
-        if self.store.blob(handle).is_some() {
+        match entry.stored() {
+            Stored::Inline(text) => add(text, delta),
             // More than 16 KiB of digits: as an integer it is out of range, and as a float nobody's counter.
-            return Err(Refusal::Overflow);
+            Stored::Held(_) => Err(Refusal::Overflow),
         }
-        add(self.store.media_and_inline(handle).1, delta)
     }
 }
 

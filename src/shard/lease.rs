@@ -1,6 +1,6 @@
 //! Names for the holds on long values that are being sent.
 
-use super::blobs::BlobId;
+use super::held::HeldId;
 use crate::command::LeaseId;
 use hashbrown::HashMap;
 
@@ -8,26 +8,26 @@ use hashbrown::HashMap;
 /// by those who ask: each belongs to an answer in progress.
 #[derive(Debug, Default)]
 pub struct Leases {
-    granted: HashMap<LeaseId, BlobId>,
+    granted: HashMap<LeaseId, HeldId>,
     next: u64,
 }
 
 impl Leases {
-    /// A new lease on a blob.
-    pub fn grant(&mut self, blob: BlobId) -> LeaseId {
+    /// A new lease on a long value.
+    pub fn grant(&mut self, value: HeldId) -> LeaseId {
         let lease = LeaseId(self.next);
         self.next += 1;
-        self.granted.insert(lease, blob);
+        self.granted.insert(lease, value);
         lease
     }
 
-    /// The blob that a lease holds.
-    pub fn blob(&self, lease: LeaseId) -> Option<BlobId> {
+    /// The long value that a lease holds.
+    pub fn value(&self, lease: LeaseId) -> Option<HeldId> {
         self.granted.get(&lease).copied()
     }
 
-    /// Ends a lease and returns the blob that it held.
-    pub fn end(&mut self, lease: LeaseId) -> Option<BlobId> {
+    /// Ends a lease and returns the long value that it held.
+    pub fn end(&mut self, lease: LeaseId) -> Option<HeldId> {
         self.granted.remove(&lease)
     }
 

@@ -3,88 +3,117 @@
 //! | module | what it is about |
 //! | --- | --- |
 //! | `read`, `write`, `counter` | the verbs |
-//! | `upkeep` | making room, expiry, freeing: what happens to entries that nobody asked about |
+//! | `room`, `budget` | how much memory may be used, and who goes so that it suffices |
+//! | `cleaning` | moving records together, so that blocks become free |
+//! | `expiry` | entries whose time has come |
+//! | `upkeep` | what is done when nobody asks |
+//! | `log`, `record` | where bytes live: records in blocks |
+//! | `held`, `lease` | long values, and who holds them |
 //! | `index` | lookup by hash |
-//! | `store`, `blobs`, `lease` | where bytes live, what they cost and who holds them |
-//! | `expiry` | deadlines |
 //! | `eviction` | the order of victims |
-//! | `budget` | how much memory may be used |
+//! | `versions`, `media` | what entries share |
 //!
-//! **Memory.** In use are the entries, what is reserved for values being received, and the long values that lost
-//! their entries but are still leased. That sum never grows beyond the budget: room is made before anything is
-//! admitted, first from expired entries, then from the least recently used ones. Long values that nobody holds any
-//! more lie in a graveyard until they are freed chunk by chunk. The graveyard is reported as memory, but it makes no
-//! room and takes none: counted in, a long write would find its victims' bytes still there and evict ever more.
-//! Instead whoever asks for room for a long value frees a slice of the graveyard first.
+//! **Memory.** In use are the live records, the rests at the ends of blocks, the chunks of long values, the index and the
+//! other tables, what is reserved for values being received, and the buffers of the core's connections. That sum and
+//! the slack that the log needs to be cleaned stay within the budget: room is made before anything is admitted, first
+//! from expired entries, then in the order of the policy. What is mapped stays within it as well: a block is mapped only
+//! if it fits, else one is cleaned.
 
-mod blobs;
 mod budget;
+mod cleaning;
 mod counter;
 mod eviction;
 mod expiry;
-mod footprint;
+mod held;
 mod index;
 mod lease;
+mod log;
+mod media;
 mod read;
+mod record;
+mod room;
 pub mod stats;
-mod store;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod versions;
 mod write;
 
 use crate::blob::Blob;
-use crate::command::{Command, LeaseId, Outcome, Verb, Version};
-use crate::routing::KeyHash;
+use crate::command::{Command, LeaseId, Outcome, Verb};
+use crate::limits::SHARD_BUDGET_BYTES_MIN;
+use crate::routing::{KeyHash, KeyHasher};
 use crate::time::{Mono, Now};
 use budget::Budget;
-use eviction::Lru;
-use expiry::Wheel;
+use eviction::Order;
+pub use eviction::EvictionPolicy;
+use held::LongValues;
 use index::Index;
 use lease::Leases;
+use log::{Geometry, Loc, Log};
+use media::MediaTypes;
+use record::Entry;
 use stats::ShardStats;
-use store::{Handle, Store};
+use versions::Versions;
 
 /// How a shard begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct ShardConfig {
-    /// This shard's part of the memory budget, in bytes, overhead included; `None`: unlimited.
+    /// This shard's part of the memory budget, in bytes, overhead included; `None`: unlimited. Less than
+    /// [`SHARD_BUDGET_BYTES_MIN`] counts as that.
     pub budget_bytes: Option<u64>,
     /// The version of the first write; the following ones count up from there. It must be above every version that
     /// an earlier process gave to keys of this shard.
     pub first_version: u64,
+    /// Who goes when there is no room.
+    pub policy: EvictionPolicy,
+    /// What the keys of commands are hashed with.
+    pub hasher: KeyHasher,
 }
 
 /// One shard of the cache.
 #[derive(Debug)]
 pub struct Shard {
+    hasher: KeyHasher,
     index: Index,
-    store: Store,
+    log: Log,
+    values: LongValues,
     leases: Leases,
-    deadlines: Wheel,
-    order: Lru,
+    media: MediaTypes,
+    order: Order,
     budget: Budget,
+    versions: Versions,
     stats: ShardStats,
-    next_version: u64,
+    /// The first moment that the shard was told of; times in records count from there.
+    began: Option<Mono>,
     /// The latest moment that the shard was told of.
     latest: Mono,
+    /// Nothing in the log expires before this, in milliseconds since the shard began.
+    due_ms: u64,
 }
 
 impl Shard {
     /// An empty shard.
     #[must_use]
     pub fn new(config: ShardConfig) -> Self {
-        Self {
-            index: Index::default(),
-            store: Store::default(),
+        let limit = limit_of(config.budget_bytes);
+        let mut shard = Self {
+            hasher: config.hasher,
+            index: Index::new(limit),
+            log: Log::new(Geometry::for_limit(limit)),
+            values: LongValues::default(),
             leases: Leases::default(),
-            deadlines: Wheel::default(),
-            order: Lru::default(),
-            budget: Budget::new(config.budget_bytes),
+            media: MediaTypes::default(),
+            order: Order::new(config.policy, limit),
+            budget: Budget::new(limit),
+            versions: Versions::new(config.first_version),
             stats: ShardStats::default(),
-            next_version: config.first_version,
+            began: None,
             latest: Mono::default(),
-        }
+            due_ms: u64::MAX,
+        };
+        shard.refresh_gauges();
+        shard
     }
 
     /// Carries out one command; the answer's bytes are the shard's own.
@@ -98,6 +127,7 @@ impl Shard {
     pub fn apply(&mut self, now: Now, command: Command<&[u8]>) -> Outcome<&[u8]> {
         let now = self.observe(now);
         let Command { key, hash, verb } = command;
+        debug_assert_eq!(hash, self.hasher.hash(key), "keys are hashed as the shard hashes them");
         match verb {
             Verb::Get { unless, with_value } => self.get(now, key, hash, unless.as_ref(), with_value),
             Verb::Put(put) => self.put(now, key, hash, put),
@@ -106,14 +136,15 @@ impl Shard {
         }
     }
 
-    /// The bytes of a leased value from `offset` to the end of their chunk; empty at the end of the value.
+    /// The bytes of a leased value from `offset` on, as far as they lie together, at most
+    /// [`crate::limits::STREAM_STEP_BYTES`]; empty at the end of the value.
     ///
     /// # Panics
     /// If there is no such lease.
     #[must_use]
     pub fn lease_slice(&self, lease: LeaseId, offset: u64) -> &[u8] {
-        let blob = self.leases.blob(lease).expect("a lease is read before it is released");
-        self.store.blobs.get(blob).slice_from(offset)
+        let value = self.leases.value(lease).expect("a lease is read before it is released");
+        self.values.slice_from(&self.log, value, offset)
     }
 
     /// Ends a lease.
@@ -121,14 +152,15 @@ impl Shard {
     /// # Panics
     /// If there is no such lease.
     pub fn release(&mut self, lease: LeaseId) {
-        let blob = self.leases.end(lease).expect("a lease is released once");
-        self.store.blobs.release(blob);
+        let value = self.leases.end(lease).expect("a lease is released once");
+        self.values.release(&mut self.log, value);
         self.refresh_gauges();
     }
 
     /// Takes in a long value that is not wanted any more, to be freed in slices by [`Self::tick`].
     pub fn discard(&mut self, blob: Blob) {
-        self.store.blobs.discard(blob);
+        let (chunks, _) = blob.into_parts();
+        self.values.discard(chunks);
         self.refresh_gauges();
     }
 
@@ -136,12 +168,6 @@ impl Shard {
     #[must_use]
     pub const fn stats(&self) -> &ShardStats {
         &self.stats
-    }
-
-    /// The memory that an entry takes, in bytes, from the lengths of its key, its media type and its payload.
-    #[must_use]
-    pub fn entry_footprint(key_len: usize, media_len: usize, payload_len: u64) -> u64 {
-        store::entry_footprint(key_len, media_len, payload_len)
     }
 
     /// Whether any long value is held for somebody who sends it.
@@ -156,64 +182,103 @@ impl Shard {
     /// If something does not fit together.
     #[doc(hidden)]
     pub fn assert_invariants(&self) {
-        self.store.assert_invariants();
-        let mut in_order: Vec<Handle> = self.order.iter().take(self.store.len() + 1).collect();
-        in_order.sort_unstable_by_key(|handle| handle.0);
-        assert!(self.store.handles().eq(in_order), "the order of eviction holds every entry once");
-        assert_eq!(self.index.len(), self.store.len(), "the index holds every entry once");
-        let deadline_of = |handle| self.store.facts(handle).deadline_ms.expect("only entries that expire are there");
-        let mut with_deadline = 0;
-        for handle in self.store.handles() {
-            let facts = self.store.facts(handle);
-            assert_eq!(self.find(facts.hash, self.store.key(handle)), Some(handle), "the index finds every entry");
-            assert_eq!(self.deadlines.contains(handle), facts.deadline_ms.is_some(), "what expires has a deadline");
-            with_deadline += usize::from(facts.deadline_ms.is_some());
-        }
-        assert_eq!(self.deadlines.assert_invariants(deadline_of), with_deadline, "no deadline is stale");
-        assert_eq!(self.store.blobs.leases(), self.leases.len() as u64, "every lease holds a blob");
-        assert!(self.in_use() <= self.budget.ceiling(), "room is made before it is needed");
-        assert_eq!(self.stats.entries, self.store.len() as u64);
-        assert_eq!(self.stats.memory_bytes, self.in_use() + self.store.blobs.graveyard_bytes());
+        let mut owned = Vec::new();
+        let mut entries = 0;
+        self.log.assert_invariants(|loc, kind| match kind {
+            record::Kind::Entry => {
+                let entry = Entry(self.log.at(loc));
+                owned.extend(entry.held());
+                entries += 1;
+                self.find(self.hasher.hash(entry.key()), entry.key()) == Some(loc)
+            }
+            record::Kind::Piece(value, place) => self.values.has_piece(value, place, loc),
+        });
+        owned.sort_unstable();
+        self.values.assert_invariants(&self.log, &owned);
+        self.index.assert_invariants();
+        assert_eq!((self.index.len(), self.stats.entries), (entries, entries as u64));
+        let mut in_order: Vec<Loc> = self.order.entries(&self.log).take(entries + 1).collect();
+        in_order.sort_unstable();
+        in_order.dedup();
+        assert_eq!(in_order.len(), entries, "the order of eviction holds every entry once");
+        self.order.assert_invariants(&self.log, |log, loc| weight_of(log, &self.values, loc));
+        assert_eq!(self.values.leases(), self.leases.len() as u64, "every lease holds a long value");
+        assert!(self.due_ms <= self.log.due_ms(), "no deadline is missed");
+        assert_eq!(self.stats.memory_bytes, self.in_use());
+        assert_eq!(self.log.mapped_bytes() + self.fixed_bytes(), self.committed());
+    }
+
+    /// The keys of all entries, in the order in which the policy keeps them, with their marks. For tests.
+    #[doc(hidden)]
+    pub fn keys_in_order(&self) -> impl Iterator<Item = (&[u8], u8)> {
+        self.order.entries(&self.log).map(|loc| Entry(self.log.at(loc))).map(|entry| (entry.key(), entry.mark()))
     }
 
     /// Time never goes back here, even if it should for the caller: what has expired stays expired.
     fn observe(&mut self, now: Now) -> Now {
         self.latest = self.latest.max(now.mono());
+        self.began.get_or_insert(self.latest);
         Now::new(self.latest, now.wall_time_of(0).0)
     }
 
-    fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Handle> {
-        self.index.find(hash, |handle| self.store.key(handle) == key)
+    fn began_ms(&self) -> u64 {
+        self.began.map_or(0, Mono::as_millis)
+    }
+
+    /// Milliseconds since the shard began, as times are kept in records.
+    fn since_ms(&self, now: Now) -> u64 {
+        now.mono().as_millis() - self.began_ms()
+    }
+
+    fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Loc> {
+        self.index.find(hash, |loc| Entry(self.log.at(loc)).key() == key)
     }
 
     /// The entry with this key. If its time has come it goes at once.
-    fn find_live(&mut self, now: Now, hash: KeyHash, key: &[u8]) -> Option<Handle> {
-        let handle = self.find(hash, key)?;
-        if self.store.facts(handle).expired(now.mono().as_millis()) {
-            self.expire(handle);
+    fn find_live(&mut self, now: Now, hash: KeyHash, key: &[u8]) -> Option<Loc> {
+        let loc = self.find(hash, key)?;
+        if Entry(self.log.at(loc)).expired(self.since_ms(now)) {
+            self.expire(hash, loc);
             return None;
         }
-        Some(handle)
+        Some(loc)
+    }
+
+    /// An entry's time has come.
+    fn expire(&mut self, hash: KeyHash, loc: Loc) {
+        self.remove(hash, loc);
+        self.stats.expirations += 1;
+    }
+
+    /// The memory that an entry takes, in bytes: its record and its long value.
+    fn weight(&self, loc: Loc) -> u64 {
+        weight_of(&self.log, &self.values, loc)
     }
 
     /// Removes an entry from everywhere.
-    fn remove(&mut self, handle: Handle) {
-        self.index.remove(self.store.facts(handle).hash, handle);
-        self.order.remove(handle);
-        self.deadlines.remove(handle);
-        self.store.remove(handle);
+    fn remove(&mut self, hash: KeyHash, loc: Loc) {
+        let weight = self.weight(loc);
+        self.index.remove(hash, loc);
+        self.order.remove(&mut self.log, loc, weight);
+        let held = Entry(self.log.at(loc)).held();
+        self.log.free(loc);
+        if let Some(value) = held {
+            self.values.disown(&mut self.log, value);
+        }
         self.refresh_gauges();
     }
 
-    /// The version of the next successful write.
-    fn take_version(&mut self) -> Version {
-        let version = Version(self.next_version);
-        self.next_version = self.next_version.wrapping_add(1);
-        version
-    }
-
     fn refresh_gauges(&mut self) {
-        self.stats.entries = self.store.len() as u64;
-        self.stats.memory_bytes = self.in_use() + self.store.blobs.graveyard_bytes();
+        self.stats.entries = self.index.len() as u64;
+        self.stats.memory_bytes = self.in_use();
     }
+}
+
+fn limit_of(budget_bytes: Option<u64>) -> u64 {
+    budget_bytes.map_or(u64::MAX, |bytes| bytes.max(SHARD_BUDGET_BYTES_MIN))
+}
+
+fn weight_of(log: &Log, values: &LongValues, loc: Loc) -> u64 {
+    let entry = Entry(log.at(loc));
+    log.geometry().room(entry.len()) as u64 + entry.held().map_or(0, |value| values.footprint(log, value))
 }

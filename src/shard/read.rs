@@ -1,7 +1,9 @@
 //! Reading an entry.
 
 use super::Shard;
-use super::store::Handle;
+use super::log::Loc;
+use super::record::{Entry, Stored};
+use super::versions::written_ms;
 use crate::command::{Expires, LeaseId, Meta, Outcome, Value, VersionSet};
 use crate::routing::KeyHash;
 use crate::time::Now;
@@ -15,49 +17,55 @@ impl Shard {
         unless: Option<&VersionSet>,
         with_value: bool,
     ) -> Outcome<&[u8]> {
-        let Some(handle) = self.find_live(now, hash, key) else {
+        let Some(loc) = self.find_live(now, hash, key) else {
             self.stats.misses += 1;
             return Outcome::Missing;
         };
         self.stats.hits += 1;
-        self.order.touch(handle);
-        let version = self.store.facts(handle).version;
+        self.order.touch(&mut self.log, loc);
+        let version = self.versions.version(Entry(self.log.at(loc)).counter());
         if unless.is_some_and(|versions| versions.contains(Some(version))) {
             return Outcome::NotModified { version };
         }
-        let meta = self.meta(now, handle);
-        let value = with_value.then(|| self.hand_out(handle, meta));
-        let (media, inline) = self.store.media_and_inline(handle);
-        let value = match value {
-            None => Value::Omitted,
-            Some(None) => Value::Inline(inline),
-            Some(Some(lease)) => Value::Leased(lease),
+        let meta = self.meta(now, loc);
+        let lease = if with_value { self.hand_out(loc, meta) } else { None };
+        let entry = Entry(self.log.at(loc));
+        let value = match (with_value, lease, entry.stored()) {
+            (true, Some(lease), _) => Value::Leased(lease),
+            (true, None, Stored::Inline(bytes)) => Value::Inline(bytes),
+            _ => Value::Omitted,
         };
-        Outcome::Found { meta, media, value }
+        Outcome::Found { meta, media: self.media.text(entry.media()), value }
     }
 
     /// Counts that the value is read, and leases it if it is long.
-    fn hand_out(&mut self, handle: Handle, meta: Meta) -> Option<LeaseId> {
+    fn hand_out(&mut self, loc: Loc, meta: Meta) -> Option<LeaseId> {
         self.stats.bytes_read[meta.kind as usize] += meta.len;
-        let blob = self.store.blob(handle)?;
-        self.store.blobs.lease(blob);
-        Some(self.leases.grant(blob))
+        let value = Entry(self.log.at(loc)).held()?;
+        self.values.lease(&self.log, value);
+        Some(self.leases.grant(value))
     }
 
-    fn meta(&self, now: Now, handle: Handle) -> Meta {
-        let facts = self.store.facts(handle);
-        let left_ms = |deadline_ms: u64| deadline_ms.saturating_sub(now.mono().as_millis());
+    fn meta(&self, now: Now, loc: Loc) -> Meta {
+        let entry = Entry(self.log.at(loc));
+        let updated_ms = written_ms(entry.counter());
+        let wall = |ms: u64| now.wall_time_of(self.began_ms() + ms);
+        let left_ms = |deadline_ms: u64| deadline_ms.saturating_sub(self.since_ms(now));
+        let (len, raw_len) = match entry.stored() {
+            Stored::Inline(bytes) => (bytes.len() as u64, entry.raw_len()),
+            Stored::Held(value) => self.values.lens(value),
+        };
         Meta {
-            kind: facts.kind,
-            version: facts.version,
-            created_at: facts.created_at,
-            updated_at: facts.updated_at,
-            expires: facts.deadline_ms.map(|deadline_ms| Expires {
-                at: now.wall_time_of(deadline_ms),
+            kind: entry.kind(),
+            version: self.versions.version(entry.counter()),
+            created_at: wall(entry.created_ms().unwrap_or(updated_ms)),
+            updated_at: wall(updated_ms),
+            expires: entry.deadline_ms().map(|deadline_ms| Expires {
+                at: wall(deadline_ms),
                 ttl_secs: u32::try_from(left_ms(deadline_ms) / 1_000).unwrap_or(u32::MAX),
             }),
-            len: self.store.value_len(handle),
-            raw_len: facts.raw_len,
+            len,
+            raw_len,
         }
     }
 }

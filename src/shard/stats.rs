@@ -17,8 +17,10 @@ pub struct ShardStats {
     pub expirations: u64,
     /// Entries now.
     pub entries: u64,
-    /// Bytes accounted for now.
+    /// Bytes in use now.
     pub memory_bytes: u64,
+    /// For how long, in milliseconds, an entry has been expired that is not freed yet; as of the last tick.
+    pub expiry_lag_ms: u64,
     /// Conditions that did not hold, on a Put.
     pub put_conflicts: u64,
     /// Conditions that did not hold, on a Delete.

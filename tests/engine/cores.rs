@@ -9,7 +9,7 @@ use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
 use cache_service::session::request_id::RequestIds;
 use cache_service::session::{ConnId, Flow};
-use cache_service::shard::{Shard, ShardConfig};
+use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 use cache_service::time::{Mono, Now};
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -308,7 +308,9 @@ fn engine(core: u16, router: Router, change: &impl Fn(&mut Settings)) -> Engine 
         process: ProcessFacts::default(),
     };
     change(&mut settings);
-    let shard = Shard::new(ShardConfig { budget_bytes: None, first_version: u64::from(core) << 32 });
+    let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
+    let first_version = u64::from(core) << 32;
+    let shard = Shard::new(ShardConfig { budget_bytes: None, first_version, policy, hasher });
     let ids = RequestIds::new(u64::from(core), 0);
     Engine::new(Parts::new(ShardId(core), router, shard, settings, ids, 4_096))
 }

@@ -9,7 +9,7 @@ use cache_service::routing::{Router, ShardId};
 use cache_service::runtime::core::Core;
 use cache_service::runtime::lanes::{Arrival, Lanes};
 use cache_service::session::request_id::RequestIds;
-use cache_service::shard::{Shard, ShardConfig};
+use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
@@ -47,8 +47,10 @@ fn sleepy_core(lanes: Lanes, stop: &Arc<AtomicBool>) {
         connections_max: 64,
         process: ProcessFacts::default(),
     };
-    let shard = Shard::new(ShardConfig { budget_bytes: None, first_version: 1 });
-    let parts = Parts::new(ShardId(1), Router::new(2, [3, 4]), shard, settings, RequestIds::new(1, 2), 64);
+    let router = Router::new(2, [3, 4]);
+    let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
+    let shard = Shard::new(ShardConfig { budget_bytes: None, first_version: 1, policy, hasher });
+    let parts = Parts::new(ShardId(1), router, shard, settings, RequestIds::new(1, 2), 64);
     let mut core = Core::new(Engine::new(parts), lanes, Arc::new(AtomicBool::new(false)), Arc::default());
     let alarm = Arc::new(Alarm { rung: AtomicBool::new(false), sleeper: std::thread::current() });
     let waker = Waker::from(Arc::clone(&alarm));

@@ -8,7 +8,7 @@ use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
 use cache_service::session::request_id::RequestIds;
 use cache_service::session::{ConnId, Flow};
-use cache_service::shard::{Shard, ShardConfig};
+use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 use cache_service::time::{Mono, Now};
 use std::collections::{HashMap, VecDeque};
 
@@ -413,7 +413,10 @@ fn engine(core: u16, cores: u16) -> Engine {
         connections_max: 64,
         process: ProcessFacts::default(),
     };
-    let shard = Shard::new(ShardConfig { budget_bytes: None, first_version: u64::from(core) << 32 });
+    let router = Router::new(cores, [3, 4]);
+    let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
+    let first_version = u64::from(core) << 32;
+    let shard = Shard::new(ShardConfig { budget_bytes: None, first_version, policy, hasher });
     let ids = RequestIds::new(u64::from(core), 0);
-    Engine::new(Parts::new(ShardId(core), Router::new(cores, [3, 4]), shard, settings, ids, 4_096))
+    Engine::new(Parts::new(ShardId(core), router, shard, settings, ids, 4_096))
 }

@@ -5,6 +5,8 @@ use super::raw::{self, Raw, Sourced, Sources};
 use super::settings::{self, Allowed, Setting};
 use super::token::{self, Token};
 use super::{Config, Entry, Host, LogConfig, LogFormat, LogLevel};
+use crate::limits::SHARD_BUDGET_BYTES_MIN;
+use crate::shard::EvictionPolicy;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +58,8 @@ impl Reader {
         let listen = running.map_or(wanted, |running| running.listen);
         let wanted_shards = self.number(&settings::SHARDS) as u16;
         let shards = running.map_or(wanted_shards, |running| running.shards);
+        let wanted_policy = self.eviction_policy();
+        let eviction_policy = running.map_or(wanted_policy, |running| running.eviction_policy);
         let (tokens, generated_token) = self.tokens(listen.ip(), running);
         let mut config = Config {
             listen,
@@ -66,6 +70,7 @@ impl Reader {
             cpus: host.cpus,
             max_item_bytes: self.number(&settings::MAX_ITEM_BYTES),
             memory_budget_bytes: Some(self.number(&settings::MEMORY_BUDGET_BYTES)).filter(|&bytes| bytes > 0),
+            eviction_policy,
             request_timeout_ms: self.number(&settings::REQUEST_TIMEOUT_MS),
             max_inflight: self.number(&settings::MAX_INFLIGHT) as usize,
             max_shard_mailbox: self.number(&settings::MAX_SHARD_MAILBOX) as usize,
@@ -81,7 +86,7 @@ impl Reader {
         // A configuration with problems is thrown away, so that its warnings would mislead nobody.
         config.warnings.extend(doubts(&config, host.open_files_max));
         if let Some(running) = running {
-            config.warnings.extend(restart_needed(running, wanted, wanted_shards));
+            config.warnings.extend(restart_needed(running, wanted, wanted_shards, wanted_policy));
         }
         config
     }
@@ -125,6 +130,11 @@ impl Reader {
             self.refuse(setting, &value, "");
         }
         word
+    }
+
+    fn eviction_policy(&mut self) -> EvictionPolicy {
+        let word = self.word(&settings::EVICTION_POLICY);
+        EvictionPolicy::ALL.into_iter().find(|policy| policy.name() == word).unwrap_or_default()
     }
 
     fn log(&mut self) -> LogConfig {
@@ -267,6 +277,12 @@ fn doubts(config: &Config, open_files_max: Option<u64>) -> Vec<String> {
             doubts.push(format!("MEMORY_BUDGET_BYTES={budget} is less than 1 MiB: is it meant in bytes?"));
         }
         let (largest, shards) = (config.max_item_bytes, config.shards);
+        let least = SHARD_BUDGET_BYTES_MIN * u64::from(shards);
+        if budget < least {
+            doubts.push(format!(
+                "MEMORY_BUDGET_BYTES={budget} over {shards} shards is taken for {least}: a shard needs 512 KiB to be of use"
+            ));
+        }
         if budget / u64::from(shards.max(1)) < largest {
             doubts.push(format!(
                 "MEMORY_BUDGET_BYTES={budget} over {shards} shards cannot hold one value of MAX_ITEM_BYTES={largest}: \
@@ -281,7 +297,12 @@ fn doubts(config: &Config, open_files_max: Option<u64>) -> Vec<String> {
     doubts
 }
 
-fn restart_needed(running: &Config, wanted: SocketAddr, wanted_shards: u16) -> Vec<String> {
+fn restart_needed(
+    running: &Config,
+    wanted: SocketAddr,
+    wanted_shards: u16,
+    wanted_policy: EvictionPolicy,
+) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut compare = |name: &str, now: String, wanted: String| {
         if now != wanted {
@@ -291,6 +312,7 @@ fn restart_needed(running: &Config, wanted: SocketAddr, wanted_shards: u16) -> V
     compare("HOST", running.listen.ip().to_string(), wanted.ip().to_string());
     compare("PORT", running.listen.port().to_string(), wanted.port().to_string());
     compare("SHARDS", running.shards.to_string(), wanted_shards.to_string());
+    compare("EVICTION_POLICY", running.eviction_policy.name().to_owned(), wanted_policy.name().to_owned());
     warnings
 }
 

@@ -1,7 +1,7 @@
 //! Where the text of a value goes while a body is read.
 
 use crate::blob::Blob;
-use crate::limits::{BLOB_CHUNK_BYTES, INLINE_VALUE_BYTES_MAX};
+use crate::limits::INLINE_VALUE_BYTES_MAX;
 use std::ops::Range;
 
 /// A value that was taken out of a body.
@@ -54,7 +54,7 @@ impl Captured {
     pub fn footprint(&self) -> u64 {
         match self {
             Self::Inline(bytes) => bytes.capacity() as u64,
-            Self::Blob(blob) => blob.len().next_multiple_of(BLOB_CHUNK_BYTES as u64),
+            Self::Blob(blob) => blob.footprint(),
         }
     }
 }

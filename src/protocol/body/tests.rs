@@ -6,7 +6,7 @@ use crate::time::Ttl;
 fn bytes_of(captured: &Captured) -> Vec<u8> {
     match captured {
         Captured::Inline(bytes) => bytes.clone(),
-        Captured::Blob(blob) => blob.chunks().flatten().copied().collect(),
+        Captured::Blob(blob) => blob.to_vec(),
     }
 }
 

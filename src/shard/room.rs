@@ -1,0 +1,171 @@
+//! Making room: who goes so that something else may come.
+
+use super::eviction::PATIENCE;
+use super::log::Loc;
+use super::record::Entry;
+use super::{Shard, limit_of};
+use crate::limits::{BLOCKS_IN_RESERVE, FREED_PER_SLICE_MAX, SLACK_DIVISOR};
+use crate::time::Now;
+
+impl Shard {
+    /// Bytes in use that do not lie in the log.
+    pub(super) fn fixed_bytes(&self) -> u64 {
+        let tables = self.index.bytes() + self.log.table_bytes() + self.values.table_bytes() + self.media.bytes();
+        tables + self.values.chunk_bytes() + self.budget.reserved() + self.budget.buffers()
+    }
+
+    /// Bytes that count against the budget.
+    pub(super) fn in_use(&self) -> u64 {
+        self.log.live_bytes() + self.log.waste_bytes() + self.fixed_bytes()
+    }
+
+    /// Bytes that the process has from the kernel on behalf of this shard, or may soon have.
+    pub(super) fn committed(&self) -> u64 {
+        self.log.mapped_bytes() + self.fixed_bytes()
+    }
+
+    /// What may be committed: the limit, or what is committed already if the limit was lowered below that.
+    fn ceiling(&self) -> u64 {
+        self.budget.limit().max(self.committed())
+    }
+
+    /// Bytes that stay free of what is in use, so that cleaning always finds something to gain.
+    pub(super) fn slack(&self) -> u64 {
+        (self.budget.limit() / SLACK_DIVISOR).max(self.slack_min())
+    }
+
+    fn slack_min(&self) -> u64 {
+        BLOCKS_IN_RESERVE * self.log.geometry().block_bytes()
+    }
+
+    /// Whether `bytes` could fit into this shard's part of the budget if nothing else were there.
+    #[must_use]
+    pub fn could_hold(&self, bytes: u64) -> bool {
+        let least = self.slack() + self.index.bytes_min();
+        bytes.saturating_add(least) <= self.budget.limit()
+    }
+
+    /// Whether `bytes` fit if every entry goes. Leased values stay even if their entries go.
+    pub(super) fn can_fit(&self, bytes: u64) -> bool {
+        let immovable = self.budget.reserved() + self.budget.buffers() + self.values.leased_bytes();
+        self.could_hold(immovable.saturating_add(bytes))
+    }
+
+    /// Whether `bytes` more would be too much, with this much slack.
+    fn is_short_of(&self, bytes: u64, slack: u64) -> bool {
+        let in_log = self.log.live_bytes() + self.log.waste_bytes();
+        let is_log_full = in_log + bytes.min(self.log.geometry().bytes_max()) + self.slack_min()
+            > self.log.geometry().bytes_max();
+        self.in_use().saturating_add(bytes).saturating_add(slack) > self.ceiling() || is_log_full
+    }
+
+    /// Drops entries until `bytes` more may be in use: expired ones first, as far as one slice of work finds them, then
+    /// victims. False if that cannot be.
+    ///
+    /// The work is bounded by what `bytes` asks for and a little: if others have taken up the slack meanwhile, that is
+    /// made good by upkeep.
+    pub(super) fn make_room(&mut self, now: Now, bytes: u64) -> bool {
+        let mut patience = PATIENCE;
+        if self.is_short_of(bytes, self.slack()) {
+            self.expire_slice(now);
+        }
+        for dropped in 0.. {
+            let slack = if dropped < FREED_PER_SLICE_MAX { self.slack() } else { self.slack_min() };
+            if !self.is_short_of(bytes, slack) {
+                return true;
+            }
+            if self.values.has_dead() {
+                self.values.free_dead(1);
+            } else if !self.evict_next(now, &mut patience) {
+                break;
+            }
+        }
+        !self.is_short_of(bytes, self.slack_min())
+    }
+
+    /// Drops one victim; false if there is none.
+    pub(super) fn evict_next(&mut self, now: Now, patience: &mut u32) -> bool {
+        let (order, values) = (&mut self.order, &self.values);
+        let victim = order.victim(&mut self.log, patience, |log, loc| super::weight_of(log, values, loc));
+        victim.map(|victim| self.evict(now, victim)).is_some()
+    }
+
+    fn evict(&mut self, now: Now, loc: Loc) {
+        let entry = Entry(self.log.at(loc));
+        let hash = self.hasher.hash(entry.key());
+        if entry.expired(self.since_ms(now)) {
+            return self.expire(hash, loc);
+        }
+        let weight = self.weight(loc);
+        let leaves_ghost = self.order.leaves_ghost(&self.log, loc, weight);
+        self.remove(hash, loc);
+        self.stats.evictions += 1;
+        if leaves_ghost && let Some(age) = self.order.ghost_age() {
+            self.index.remember(hash, age);
+        }
+    }
+
+    /// Gives blocks and chunks back to the kernel until `bytes` that do not lie in the log may be committed.
+    pub(super) fn make_space(&mut self, bytes: u64) {
+        let allowed = self.ceiling();
+        while self.committed().saturating_add(bytes) > allowed {
+            let given_back = if self.values.has_dead() {
+                self.values.free_dead(1);
+                true
+            } else if self.log.spare_blocks() > 1 {
+                self.log.unmap_spare()
+            } else {
+                self.clean_block()
+            };
+            if !given_back {
+                break;
+            }
+        }
+    }
+
+    /// Sets `bytes` of the budget aside for a value that is being received by this core, and makes room for them.
+    /// False, and nothing set aside or evicted, if they do not fit beside what is leased and reserved already.
+    ///
+    /// To reserve in steps as the bytes arrive spreads the evictions as well.
+    #[must_use]
+    pub fn reserve(&mut self, now: Now, bytes: u64) -> bool {
+        let now = self.observe(now);
+        let fits = self.can_fit(bytes) && self.make_room(now, bytes);
+        if fits {
+            self.make_space(bytes);
+            self.budget.reserve(bytes);
+        }
+        self.refresh_gauges();
+        fits
+    }
+
+    /// Gives back what was set aside.
+    ///
+    /// # Panics
+    /// If it is more than that.
+    pub fn unreserve(&mut self, bytes: u64) {
+        self.budget.unreserve(bytes);
+        self.refresh_gauges();
+    }
+
+    /// Takes note of memory that exists already: a long value that arrives from another core, `bytes` long. To be taken
+    /// back by [`Self::unreserve`] when the value is stored. [`Self::catch_up`] makes the room.
+    pub fn take_in(&mut self, bytes: u64) {
+        self.budget.reserve(bytes);
+        self.refresh_gauges();
+    }
+
+    /// Takes note of what the buffers of the core's connections take, in bytes.
+    pub fn set_buffers(&mut self, bytes: u64) {
+        self.budget.set_buffers(bytes);
+        self.refresh_gauges();
+    }
+
+    /// Changes this shard's part of the memory budget, in bytes; `None`: unlimited. [`Self::tick`] evicts what no
+    /// longer fits, slice by slice; until it is done no write adds to what is in use.
+    pub fn set_budget(&mut self, budget_bytes: Option<u64>) {
+        let limit = limit_of(budget_bytes);
+        self.budget.set_limit(limit);
+        self.order.set_limit(limit);
+    }
+}

@@ -64,7 +64,7 @@ pub const SHARD_BUDGET_BYTES_MIN: u64 = 512 * 1024;
 pub const PIECE_BYTES_MIN: usize = 2 * 1024;
 
 /// Most tables of a shard's index, and fewest.
-pub const INDEX_TABLES_MAX: usize = 4096;
+pub const INDEX_TABLES_MAX: usize = 1024;
 /// Fewest tables of a shard's index.
 pub const INDEX_TABLES_MIN: usize = 16;
 /// Media types that a shard keeps once for all entries that have them; further ones are kept with each entry.

@@ -198,8 +198,7 @@ impl LongValues {
     /// The memory that is kept to know of the values, in bytes.
     pub fn table_bytes(&self) -> u64 {
         (self.values.capacity() * size_of::<Value>()) as u64
-            + self.graveyard.capacity() as u64 * size_of::<Region>() as u64
-            + self.chunks * size_of::<Region>() as u64
+            + (self.chunks + self.graveyard.len() as u64) * size_of::<Region>() as u64
     }
 
     /// Leases on all values.

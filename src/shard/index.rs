@@ -4,7 +4,7 @@
 //! Many small tables, one of which is picked by some bits of the hash. Each is an array of slots in the order of a further
 //! 15 bits, the tag (ordered linear probing: Amble and Knuth, "Ordered hash tables", 1974): a slot stands at the place
 //! that its tag names, `tag * slots / 2^15`, or behind it with no gap between. So a table grows without looking at a
-//! key, by a tenth, and on its own: nothing ever doubles, and no growth touches more than one table.
+//! key, by a sixteenth, and on its own: nothing ever doubles, and no growth touches more than one table.
 //!
 //! A **ghost** is a slot without an entry: it remembers the hash of a key that was evicted, and roughly when. Ghosts that
 //! are too old go when a table is full.
@@ -20,7 +20,7 @@ const GHOST: u16 = 1 << TAG_BITS;
 /// A table never has fewer slots than this.
 const SLOTS_MIN: usize = 8;
 /// Bytes of budget for each table.
-const BUDGET_BYTES_PER_TABLE: u64 = 64 * 1024;
+const BUDGET_BYTES_PER_TABLE: u64 = 128 * 1024;
 
 /// A tag with its ghost bit, and 32 bits: the location of the entry, or more of the hash and the time of a ghost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Table {
         }
         // A little further than to the brim, or the next one would be back here.
         if (self.filled as usize + 1) * 20 > self.places as usize * 17 {
-            self.rebuild(self.places as usize + (self.places as usize / 10).max(SLOTS_MIN), |_| true);
+            self.rebuild(self.places as usize + (self.places as usize / 16).max(SLOTS_MIN), |_| true);
         }
     }
 
@@ -152,7 +152,7 @@ impl Table {
         self.places = u32::try_from(places).unwrap_or(u32::MAX);
         self.filled = 0;
         // The last tags may need slots behind the last place.
-        let behind = 4 + places / 64;
+        let behind = 4 + places / 128;
         let mut slots = Vec::new();
         slots.reserve_exact(places + behind);
         for slot in old.into_iter().filter(|slot| !slot.is_empty() && keep(slot)) {

@@ -66,12 +66,13 @@ impl Shard {
     /// made good by upkeep.
     pub(super) fn make_room(&mut self, now: Now, bytes: u64) -> bool {
         let mut patience = PATIENCE;
-        if self.is_short_of(bytes, self.slack()) {
+        let least = self.slack_to_keep(self.slack_min());
+        let slack = self.slack_to_keep(self.slack());
+        if self.is_short_of(bytes, slack) {
             self.expire_slice(now);
         }
         for dropped in 0.. {
-            let slack = if dropped < FREED_PER_SLICE_MAX { self.slack() } else { self.slack_min() };
-            if !self.is_short_of(bytes, slack) {
+            if !self.is_short_of(bytes, if dropped < FREED_PER_SLICE_MAX { slack } else { least }) {
                 return true;
             }
             if self.values.has_dead() {
@@ -80,7 +81,14 @@ impl Shard {
                 break;
             }
         }
-        !self.is_short_of(bytes, self.slack_min())
+        !self.is_short_of(bytes, least)
+    }
+
+    /// The slack that a write has to leave: `wanted`, but over the limit no more than there is now, since to win it back is
+    /// left to upkeep then.
+    fn slack_to_keep(&self, wanted: u64) -> u64 {
+        let is_over = self.committed() > self.budget.limit();
+        if is_over { wanted.min(self.committed() - self.in_use()) } else { wanted }
     }
 
     /// Drops one victim; false if there is none.

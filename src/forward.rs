@@ -40,6 +40,7 @@ pub struct Forward {
     round: u32,
     #[expect(clippy::vec_box, reason = "a parcel travels as its box, which is allocated once")]
     spare: Vec<Box<Parcel>>,
+    spare_bytes: u64,
 }
 
 impl Forward {
@@ -48,7 +49,7 @@ impl Forward {
     #[must_use]
     pub fn new(me: ShardId, commands_max: usize) -> Self {
         let (commands, control) = (Cap { now: 0, max: commands_max }, Cap { now: 0, max: CONTROL_PARCELS_MAX });
-        Self { me, under_way: Slab::new(), commands, control, round: 0, spare: Vec::new() }
+        Self { me, under_way: Slab::new(), commands, control, round: 0, spare: Vec::new(), spare_bytes: 0 }
     }
 
     /// Parcels under way now.
@@ -76,7 +77,15 @@ impl Forward {
 
     /// An empty parcel, a used one if there is any.
     pub fn blank(&mut self) -> Box<Parcel> {
-        self.spare.pop().unwrap_or_else(|| Box::new(Parcel::new(self.me)))
+        let Some(parcel) = self.spare.pop() else { return Box::new(Parcel::new(self.me)) };
+        self.spare_bytes -= parcel.footprint();
+        parcel
+    }
+
+    /// The memory that parcels kept for reuse take, in bytes.
+    #[must_use]
+    pub const fn spare_bytes(&self) -> u64 {
+        self.spare_bytes
     }
 
     /// Enters `parcel` as under way and gives it its name.
@@ -108,6 +117,7 @@ impl Forward {
     pub fn recycle(&mut self, mut parcel: Box<Parcel>) {
         if self.spare.len() < SPARE_PARCELS_MAX {
             parcel.clear();
+            self.spare_bytes += parcel.footprint();
             self.spare.push(parcel);
         }
     }

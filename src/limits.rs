@@ -76,6 +76,11 @@ pub const READ_BUFFER_BYTES: usize = 64 * 1024;
 pub const PIPELINE_DEPTH_MAX: usize = 64;
 /// A connection with more unsent output than this is not read from.
 pub const OUTPUT_HIGH_WATER_BYTES: usize = 256 * 1024;
+/// When the buffers of a core's connections take more than one in so many bytes of its shard's budget, requests wait for
+/// earlier answers on their connection to be taken.
+pub const BUFFERS_SHARE_DIVISOR: u64 = 8;
+/// What a connection takes besides its buffers, in bytes: its socket, its task, its place in the tables.
+pub const CONNECTION_BYTES: u64 = 1024;
 /// A buffer that grew beyond this is given back when it becomes empty.
 pub const BUFFER_KEEP_BYTES: usize = 16 * 1024;
 

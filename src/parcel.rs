@@ -109,6 +109,24 @@ impl Parcel {
         self.commands.push(Command { key, hash: command.hash, verb });
     }
 
+    /// The memory that it takes, in bytes, apart from long values.
+    #[must_use]
+    pub const fn footprint(&self) -> u64 {
+        let lists = self.commands.capacity() * size_of::<Command<Span>>()
+            + self.outcomes.capacity() * size_of::<Outcome<Span>>();
+        (size_of::<Self>() + lists + self.request.capacity() + self.answer.capacity()) as u64
+    }
+
+    /// The memory that the long values in its commands take, in bytes.
+    #[must_use]
+    pub fn long_bytes(&self) -> u64 {
+        let of_command = |command: &Command<Span>| match &command.verb {
+            Verb::Put(Put { payload: Payload::Blob(blob), .. }) => blob.footprint(),
+            _ => 0,
+        };
+        if self.work.is_commands() { self.commands.iter().map(of_command).sum() } else { 0 }
+    }
+
     /// How many commands it carries.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -15,9 +15,19 @@ use crate::session::{ConnId, Context, Flow, Session};
 use crate::time::Now;
 use parts::{Host, Notice, Parts, Rules};
 use slab::Slab;
+use std::collections::VecDeque;
 
 /// Connections looked after in one slice of [`Engine::tick`].
 const SESSIONS_PER_SLICE: usize = FREED_PER_SLICE_MAX;
+/// Parked parcels carried out in one slice of [`Engine::tick`].
+const PARCELS_PER_SLICE: usize = 16;
+
+/// A parcel that waits for room, and the bytes of long values in it.
+#[derive(Debug)]
+struct Parked {
+    parcel: Box<Parcel>,
+    bytes: u64,
+}
 
 /// The brain of one core. It lives on that core's thread for as long as the process.
 #[derive(Debug)]
@@ -26,6 +36,8 @@ pub struct Engine {
     sessions: Slab<Session>,
     generation: u32,
     dirty: Vec<ConnId>,
+    /// Parcels with long values for which there is no room yet, and what came from the same cores after them.
+    parked: VecDeque<Parked>,
     /// Where [`Engine::tick`] goes on looking after connections.
     swept_to: usize,
 }
@@ -34,7 +46,7 @@ impl Engine {
     /// An engine without connections.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts, sessions: Slab::new(), generation: 0, dirty: Vec::new(), swept_to: 0 }
+        Self { parts, sessions: Slab::new(), generation: 0, dirty: Vec::new(), parked: VecDeque::new(), swept_to: 0 }
     }
 
     /// Takes a new connection.
@@ -49,7 +61,8 @@ impl Engine {
         let entry = self.sessions.vacant_entry();
         let place = u32::try_from(entry.key()).expect("connections are bounded by file descriptors");
         let conn = ConnId::new(place, self.generation);
-        entry.insert(Session::new(conn, now));
+        let session = entry.insert(Session::new(conn, now));
+        self.parts.buffers_changed(0, session.footprint());
         self.parts.metrics.connections += 1;
         self.parts.metrics.connections_accepted += 1;
         Ok(conn)
@@ -116,14 +129,44 @@ impl Engine {
         }
         let session = self.sessions.remove(conn.index());
         self.parts.metrics.connections -= 1;
+        self.parts.buffers_changed(session.footprint(), 0);
         session.close(&mut Context { now, parts: &mut self.parts, host });
     }
 
-    /// Carries out a parcel of another core and sends it back.
+    /// Carries out a parcel of another core and sends it back. One with long values waits, if it must, until there is
+    /// room for them: to evict all that it takes in one go would stall this core. What comes from the same core
+    /// meanwhile waits behind it, so that the requests of one connection keep their order.
     pub fn carry_out(&mut self, now: Now, host: &mut impl Host, mut parcel: Box<Parcel>) {
         assert!(parcel.to == self.parts.me, "a parcel goes to the core whose name is on it");
+        let bytes = parcel.long_bytes();
+        let waits = bytes > 0 && self.parts.shard.must_catch_up(bytes);
+        if waits || self.parked.iter().any(|other| other.parcel.from == parcel.from) {
+            self.parts.shard.take_in(bytes);
+            self.parked.push_back(Parked { parcel, bytes });
+            return;
+        }
         self.parts.carry_out(now, &mut parcel);
         host.reply(parcel);
+    }
+
+    /// Whether parcels wait for room: there is work for [`Engine::tick`] at once then.
+    #[must_use]
+    pub fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Makes room for what is parked, for one slice of work, or carries it out; true if there is more.
+    fn go_on_with_parked(&mut self, now: Now, host: &mut impl Host) -> bool {
+        if self.parked.is_empty() || self.parts.shard.catch_up(now) {
+            return self.has_parked();
+        }
+        let slice = self.parked.len().min(PARCELS_PER_SLICE);
+        for Parked { mut parcel, bytes } in self.parked.drain(..slice) {
+            self.parts.shard.unreserve(bytes);
+            self.parts.carry_out(now, &mut parcel);
+            host.reply(parcel);
+        }
+        self.has_parked()
     }
 
     /// Takes back a parcel of this core's that another one has carried out.
@@ -149,19 +192,22 @@ impl Engine {
     /// [`crate::limits::TICK_MS`], and again at once as long as it returns true.
     pub fn tick(&mut self, now: Now, host: &mut impl Host) -> bool {
         self.parts.retry_releases();
+        self.parts.count_buffers();
         let sweeping = self.sweep(now, host);
-        self.parts.shard.tick(now) || sweeping
+        let has_parked = self.go_on_with_parked(now, host);
+        self.parts.shard.tick(now) || sweeping || has_parked
     }
 
     /// Looks after a slice of the connections; true if there are more.
     fn sweep(&mut self, now: Now, host: &mut impl Host) -> bool {
         let end = (self.swept_to + SESSIONS_PER_SLICE).min(self.sessions.capacity());
         for place in self.swept_to..end {
-            if let Some(session) = self.sessions.get_mut(place)
-                && session.look_at_the_clock(&mut Context { now, parts: &mut self.parts, host })
-            {
+            let Some(session) = self.sessions.get_mut(place) else { continue };
+            let before = session.footprint();
+            if session.look_at_the_clock(&mut Context { now, parts: &mut self.parts, host }) {
                 self.dirty.push(session.id());
             }
+            self.parts.buffers_changed(before, session.footprint());
         }
         let more = end < self.sessions.capacity();
         self.swept_to = if more { end } else { 0 };
@@ -211,7 +257,7 @@ impl Engine {
     /// Whether no request is in progress: none half received, none unanswered, no answer unsent, nothing under way.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.parts.forward.is_empty() && self.sessions.iter().all(|(_, session)| session.is_idle())
+        self.parked.is_empty() && self.parts.forward.is_empty() && self.sessions.iter().all(|(_, session)| session.is_idle())
     }
 
     /// The brain's parts, for tests and for the numbers.
@@ -232,7 +278,9 @@ impl Engine {
         act: impl FnOnce(&mut Session, &mut Context<'_, H>),
     ) {
         if let Some(session) = self.sessions.get_mut(conn.index()).filter(|session| session.id() == conn) {
+            let before = session.footprint();
             act(session, &mut Context { now, parts: &mut self.parts, host });
+            self.parts.buffers_changed(before, session.footprint());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::command::{LeaseId, Refusal};
 use crate::forward::{Forward, Waiter};
-use crate::limits::RELEASES_PER_PARCEL_MAX;
+use crate::limits::{BUFFERS_SHARE_DIVISOR, RELEASES_PER_PARCEL_MAX};
 use crate::metrics::{BackpressureReason, CoreMetrics, ProcessFacts, ProcessStats};
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer;
@@ -143,6 +143,8 @@ pub struct Parts {
     releases_wait: bool,
     date: [u8; 29],
     date_secs: u64,
+    /// What the buffers of all connections take, in bytes.
+    buffer_bytes: u64,
 }
 
 impl Parts {
@@ -170,7 +172,28 @@ impl Parts {
             releases_wait: false,
             date: *b"Thu, 01 Jan 1970 00:00:00 GMT",
             date_secs: 0,
+            buffer_bytes: 0,
         }
+    }
+
+    /// Takes note that the buffers of a connection took `before` bytes and take `after` now.
+    pub(crate) fn buffers_changed(&mut self, before: u64, after: u64) {
+        if before != after {
+            self.buffer_bytes = self.buffer_bytes - before + after;
+            self.count_buffers();
+        }
+    }
+
+    /// Tells the shard what must fit into the budget beside its entries.
+    pub(crate) fn count_buffers(&mut self) {
+        self.shard.set_buffers(self.buffer_bytes + self.forward.spare_bytes());
+    }
+
+    /// Whether the buffers of the connections take so much that who has not taken its answers must wait with further
+    /// requests: clients that do not read must not evict what all others have stored.
+    #[must_use]
+    pub fn are_buffers_full(&self) -> bool {
+        self.buffer_bytes > self.shard.limit() / BUFFERS_SHARE_DIVISOR
     }
 
     /// The `Date` of this second. Written once a second.

@@ -191,6 +191,11 @@ impl Intake {
         self.since = self.since.plus_millis(millis);
     }
 
+    /// The memory that it takes, in bytes, apart from what is reserved.
+    pub fn footprint(&self) -> u64 {
+        if self.reserved > 0 { 0 } else { self.sink.held_bytes() }
+    }
+
     /// Whether the body is only being dropped.
     pub const fn is_discarding(&self) -> bool {
         self.ticket.is_none()

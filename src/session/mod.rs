@@ -24,7 +24,7 @@ mod ticket;
 mod writing;
 
 use crate::engine::parts::{Host, Parts};
-use crate::limits::{BUFFER_KEEP_BYTES, LINGER_MS, TICK_MS};
+use crate::limits::{BUFFER_KEEP_BYTES, CONNECTION_BYTES, LINGER_MS, TICK_MS};
 use crate::parcel::Parcel;
 use crate::time::{Mono, Now};
 use intake::Intake;
@@ -131,6 +131,13 @@ impl Session {
     #[must_use]
     pub const fn id(&self) -> ConnId {
         self.id
+    }
+
+    /// The memory that the connection takes, in bytes; what is reserved for a long body is counted there.
+    #[must_use]
+    pub fn footprint(&self) -> u64 {
+        let of_body = if let Reading::Body(intake) = &self.reading { intake.footprint() } else { 0 };
+        CONNECTION_BYTES + self.input.capacity() as u64 + self.outbox.footprint() + of_body
     }
 
     /// Takes bytes from the peer.

@@ -138,6 +138,11 @@ impl Outbox {
         }
     }
 
+    /// The memory that it takes, in bytes.
+    pub const fn footprint(&self) -> u64 {
+        (self.bytes.capacity() + self.held) as u64
+    }
+
     /// Whether every request is answered and every answer sent.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.going.is_empty() && self.unsent().is_empty()

@@ -73,6 +73,10 @@ impl Session {
     fn take_on<H: Host>(&mut self, cx: &mut Context<'_, H>, head: &Head<'_>, following: &[u8]) -> Option<usize> {
         let target = resolve(head.method, head.path);
         let route = target.route();
+        if is_limited(route) && cx.parts.are_buffers_full() && !self.outbox.is_empty() {
+            self.throttled = true;
+            return None;
+        }
         if is_limited(route) && cx.parts.metrics.active_requests >= cx.parts.settings.inflight_max as u64 {
             if self.outbox.has_slots() {
                 self.throttled = true;

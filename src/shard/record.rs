@@ -12,8 +12,9 @@
 //! | 1 | length of the key, low bits |
 //! | 6 | version, which tells the time of the last write as well |
 //! | 5 | time of the first write, if it is not that of the last |
-//! | 6 | deadline, if there is one |
+//! | 6 | deadline, if there is one that is not so many seconds after the last write |
 //! | 2 | length of the value when it is sent raw, unless it follows from that of the text |
+//! | 4 | time to live in seconds, if that tells the deadline |
 //! | 1 | media type, by its number; [`media::INLINE`] is followed by its length and itself |
 //! | | the key, the value or the number of a long one |
 //!
@@ -24,6 +25,7 @@
 use super::held::HeldId;
 use super::log::Loc;
 use super::media::{self, MediaRef};
+use super::versions::written_ms;
 use crate::command::ValueKind;
 use crate::limits::{BLOCK_BYTES_MAX, INLINE_VALUE_BYTES_MAX, KEY_BYTES_MAX, MEDIA_TYPE_BYTES_MAX};
 
@@ -38,6 +40,8 @@ const MEDIA: u16 = 1 << 9;
 const KEY_LEN_SHIFT: u32 = 10;
 const KEY_LEN_MASK: u16 = 0b11 << KEY_LEN_SHIFT;
 const MARK_SHIFT: u32 = 12;
+const MARK_MASK: u16 = 0b111 << MARK_SHIFT;
+const TTL: u16 = 1 << 15;
 
 const FLAGS_AT: usize = 0;
 const VALUE_LEN_AT: usize = 2;
@@ -51,6 +55,7 @@ pub const ENTRY_BYTES_MIN: usize = 19;
 const CREATED_BYTES: usize = 5;
 const DEADLINE_BYTES: usize = 6;
 const RAW_LEN_BYTES: usize = 2;
+const TTL_BYTES: usize = 4;
 const COUNTER_BYTES: usize = 6;
 const HELD_BYTES: usize = 4;
 
@@ -62,6 +67,9 @@ pub const PIECE_HEAD_BYTES: usize = 12;
 
 /// Versions of one shard beyond this one would not fit into a record: at a million writes a second, after nine years.
 pub const COUNTER_MAX: u64 = (1 << (8 * COUNTER_BYTES)) - 1;
+
+/// The longest time to live that is kept as one.
+const TTL_SECS_MAX: u64 = u32::MAX as u64;
 
 const _: () = assert!(KEY_BYTES_MAX < 1 << 10, "ten bits hold the length of a key");
 const _: () = assert!(INLINE_VALUE_BYTES_MAX <= u16::MAX as usize && MEDIA_TYPE_BYTES_MAX <= u8::MAX as usize);
@@ -104,13 +112,15 @@ pub struct NewEntry<'a> {
 impl NewEntry<'_> {
     /// How many bytes it takes.
     pub fn len(&self) -> usize {
-        let optional = [
-            (self.created_ms.is_some(), CREATED_BYTES),
-            (self.deadline_ms.is_some(), DEADLINE_BYTES),
-            (self.writes_raw_len(), RAW_LEN_BYTES),
-        ];
-        let optional: usize = optional.iter().map(|&(there, bytes)| if there { bytes } else { 0 }).sum();
-        ENTRY_BYTES_MIN + optional + self.media.len() + self.key.len() + self.value_len()
+        ENTRY_BYTES_MIN + numbers_len(self.flags()) + self.media.len() + self.key.len() + self.value_len()
+    }
+
+    /// The deadline as a time to live, if it is one, and as it is otherwise.
+    fn deadline(&self) -> (Option<u64>, Option<u64>) {
+        let Some(deadline_ms) = self.deadline_ms else { return (None, None) };
+        let lives_ms = deadline_ms.checked_sub(written_ms(self.counter));
+        let ttl_secs = lives_ms.filter(|ms| ms % 1_000 == 0).map(|ms| ms / 1_000).filter(|&secs| secs <= TTL_SECS_MAX);
+        if ttl_secs.is_some() { (ttl_secs, None) } else { (None, Some(deadline_ms)) }
     }
 
     const fn value_len(&self) -> usize {
@@ -130,10 +140,12 @@ impl NewEntry<'_> {
     fn flags(&self) -> u16 {
         let mut flags = self.kind as u16 | (self.key.len() >> 8 << KEY_LEN_SHIFT) as u16;
         flags |= u16::from(self.mark) << MARK_SHIFT;
+        let (ttl_secs, deadline_ms) = self.deadline();
         let optional = [
             (matches!(self.stored, Stored::Held(_)), LONG),
             (self.created_ms.is_some(), CREATED),
-            (self.deadline_ms.is_some(), DEADLINE),
+            (deadline_ms.is_some(), DEADLINE),
+            (ttl_secs.is_some(), TTL),
             (self.writes_raw_len(), RAW_LEN),
             (self.media.len() > 0, MEDIA),
         ];
@@ -154,9 +166,11 @@ impl NewEntry<'_> {
                 at += bytes;
             }
         };
+        let (ttl_secs, deadline_ms) = self.deadline();
         field(self.created_ms, CREATED_BYTES);
-        field(self.deadline_ms, DEADLINE_BYTES);
+        field(deadline_ms, DEADLINE_BYTES);
         field(self.writes_raw_len().then_some(self.raw_len), RAW_LEN_BYTES);
+        field(ttl_secs, TTL_BYTES);
         at += self.media.write(&mut out[at..]);
         out[at..at + self.key.len()].copy_from_slice(self.key);
         at += self.key.len();
@@ -258,7 +272,11 @@ impl<'a> Entry<'a> {
 
     /// The deadline in milliseconds since the shard began.
     pub fn deadline_ms(self) -> Option<u64> {
-        self.optional(DEADLINE, DEADLINE_BYTES)
+        if self.flags() & (DEADLINE | TTL) == 0 {
+            return None;
+        }
+        let of_ttl = |secs| written_ms(self.counter()) + secs * 1_000;
+        self.optional(TTL, TTL_BYTES).map(of_ttl).or_else(|| self.optional(DEADLINE, DEADLINE_BYTES))
     }
 
     /// The length of the value when it is sent raw, if it is inline.
@@ -273,7 +291,7 @@ impl<'a> Entry<'a> {
 
     /// What the policy knows of it.
     pub fn mark(self) -> u8 {
-        (self.flags() >> MARK_SHIFT) as u8
+        ((self.flags() & MARK_MASK) >> MARK_SHIFT) as u8
     }
 
     /// The next one in the order of eviction that was used, or came, later.
@@ -292,6 +310,7 @@ const fn numbers_len(flags: u16) -> usize {
     (if flags & CREATED == 0 { 0 } else { CREATED_BYTES })
         + (if flags & DEADLINE == 0 { 0 } else { DEADLINE_BYTES })
         + (if flags & RAW_LEN == 0 { 0 } else { RAW_LEN_BYTES })
+        + (if flags & TTL == 0 { 0 } else { TTL_BYTES })
 }
 
 /// Changes the neighbour of an entry that is newer.
@@ -304,9 +323,9 @@ pub fn set_older(entry: &mut [u8], loc: Loc) {
     put(entry, OLDER_AT, u64::from(loc.0), 4);
 }
 
-/// Changes what the policy knows of an entry: four bits.
+/// Changes what the policy knows of an entry: three bits.
 pub fn set_mark(entry: &mut [u8], mark: u8) {
-    let flags = get(entry, FLAGS_AT, 2) as u16 & ((1 << MARK_SHIFT) - 1);
+    let flags = get(entry, FLAGS_AT, 2) as u16 & !MARK_MASK;
     put(entry, FLAGS_AT, u64::from(flags | u16::from(mark) << MARK_SHIFT), 2);
 }
 
@@ -398,18 +417,18 @@ mod tests {
     #[test]
     fn an_entry_reads_as_it_was_written_whatever_fields_it_has() {
         let key = vec![b'k'; KEY_BYTES_MAX];
-        for fields in 0..32_u32 {
+        for fields in 0..64_u32 {
             let has = |bit: u32| fields >> bit & 1 == 1;
             let text = if has(3) { "x".repeat(255) } else { String::new() };
             let stored = if has(4) { Stored::Held(HeldId(u32::MAX - 1)) } else { Stored::Inline(b"value") };
             let new = NewEntry {
                 created_ms: has(0).then_some((1 << 40) - 1),
-                deadline_ms: has(1).then_some((1 << 48) - 1),
+                deadline_ms: has(1).then(|| if has(5) { written_ms(COUNTER_MAX) + 9_000 } else { (1 << 48) - 1 }),
                 raw_len: if has(2) { 3 } else { 5 },
                 media: if has(3) { MediaRef::Inline(text.as_bytes()) } else { MediaRef::None },
                 stored,
                 counter: COUNTER_MAX,
-                mark: 0b1011,
+                mark: 0b101,
                 ..plain(&key, b"")
             };
             let mut bytes = vec![0; new.len() + 3];
@@ -419,7 +438,7 @@ mod tests {
             let entry = Entry(&bytes);
             assert_eq!((entry.len(), Record(&bytes).len(), Record(&bytes).kind()), (new.len(), new.len(), Kind::Entry));
             assert_eq!((entry.key(), entry.stored(), entry.kind()), (&key[..], stored, ValueKind::Json));
-            assert_eq!((entry.counter(), entry.mark()), (COUNTER_MAX, 0b1011));
+            assert_eq!((entry.counter(), entry.mark()), (COUNTER_MAX, 0b101));
             assert_eq!((entry.created_ms(), entry.deadline_ms()), (new.created_ms, new.deadline_ms));
             assert_eq!((entry.newer(), entry.older()), (Loc(1), Loc(u32::MAX)));
             assert_eq!(entry.media(), new.media);
@@ -437,6 +456,8 @@ mod tests {
         assert_eq!(plain(&[b'k'; 16], &[b'1'; 64]).len(), 99);
         let string = NewEntry { kind: ValueKind::String, raw_len: 64, ..plain(&[b'k'; 16], &[b'"'; 66]) };
         assert_eq!(string.len(), 101);
+        let for_a_day = NewEntry { deadline_ms: Some(written_ms(7) + 86_400_000), ..plain(&[b'k'; 16], &[b'1'; 64]) };
+        assert_eq!(for_a_day.len(), 103);
     }
 
     #[test]

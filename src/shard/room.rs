@@ -156,8 +156,21 @@ impl Shard {
         self.refresh_gauges();
     }
 
-    /// Takes note of memory that exists already: a long value that arrives from another core, `bytes` long. To be taken
-    /// back by [`Self::unreserve`] when the value is stored. [`Self::catch_up`] makes the room.
+    /// Whether a long value of `bytes` that has arrived from another core must wait, so that room for it is made in
+    /// slices: see [`Self::take_in`] and [`Self::catch_up`]. One that cannot be stored in any case need not.
+    #[must_use]
+    pub fn must_catch_up(&self, bytes: u64) -> bool {
+        self.can_fit(bytes) && self.in_use() + bytes + self.slack() > self.budget.limit()
+    }
+
+    /// What the shard may use, in bytes; `u64::MAX` if that is not limited.
+    #[must_use]
+    pub const fn limit(&self) -> u64 {
+        self.budget.limit()
+    }
+
+    /// Takes note of memory that exists already: a long value that has arrived from another core, `bytes` long. To be
+    /// taken back by [`Self::unreserve`] when the value is stored. [`Self::catch_up`] makes the room.
     pub fn take_in(&mut self, bytes: u64) {
         self.budget.reserve(bytes);
         self.refresh_gauges();

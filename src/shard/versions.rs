@@ -23,12 +23,17 @@ impl Versions {
         Self { first, next: 0 }
     }
 
+    /// The counter that a write would have that takes place now.
+    pub fn peek(&self, now_ms: u64) -> u64 {
+        self.next.max(now_ms.min(FOLLOWED_MS_MAX) << BITS_PER_MS)
+    }
+
     /// The counter of a write that takes place now.
     ///
     /// # Panics
     /// When there are none left, after 2^47 writes and more.
     pub fn take(&mut self, now_ms: u64) -> u64 {
-        let counter = self.next.max(now_ms.min(FOLLOWED_MS_MAX) << BITS_PER_MS);
+        let counter = self.peek(now_ms);
         assert!(counter <= COUNTER_MAX, "no version is given twice");
         self.next = counter + 1;
         counter

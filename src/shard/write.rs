@@ -80,12 +80,12 @@ impl Shard {
         let Payload::Inline(value) = new.payload else { unreachable!("the caller has just seen a short value") };
         assert!(value.len() <= INLINE_VALUE_BYTES_MAX, "a long value comes as a blob");
         let before = new.existing.map(|loc| self.predecessor(loc));
-        let mut entry = NewEntry {
+        let entry = NewEntry {
             key,
             media: self.media.name(new.media),
             stored: Stored::Inline(value),
             kind: new.kind,
-            counter: 0,
+            counter: self.versions.peek(self.since_ms(now)),
             created_ms: before.map(|before| before.created_ms),
             deadline_ms: new.deadline_ms,
             raw_len: new.raw_len,
@@ -95,14 +95,12 @@ impl Shard {
         if let Some(loc) = new.existing
             && self.fits_in_place(loc, entry.len())
         {
-            entry.counter = self.versions.take(self.since_ms(now));
             self.rewrite(loc, &entry);
-            return Ok(entry.counter);
+        } else {
+            self.admit(now, hash, new.existing, room)?;
+            self.append(hash, &entry, before);
         }
-        self.admit(now, hash, new.existing, room)?;
-        entry.counter = self.versions.take(self.since_ms(now));
-        self.append(hash, &entry, before);
-        Ok(entry.counter)
+        Ok(self.versions.take(self.since_ms(now)))
     }
 
     fn write_long(&mut self, now: Now, key: &[u8], hash: KeyHash, new: NewValue<'_>) -> Result<u64, Refusal> {
@@ -113,7 +111,8 @@ impl Shard {
         let stored = Stored::Held(HeldId(u32::MAX));
         let (created_ms, mark) = (before.map(|before| before.created_ms), before.map_or(0, |before| before.mark));
         let (kind, deadline_ms, raw_len) = (new.kind, new.deadline_ms, new.raw_len);
-        let mut entry = NewEntry { key, media, stored, kind, counter: 0, created_ms, deadline_ms, raw_len, mark };
+        let counter = self.versions.peek(self.since_ms(now));
+        let mut entry = NewEntry { key, media, stored, kind, counter, created_ms, deadline_ms, raw_len, mark };
         // Pieces are as long as there is room in the blocks that are open; this is the most that their heads take.
         let heads = 64 * PIECE_HEAD_BYTES;
         let bytes = self.log.geometry().room(entry.len()) as u64 + blob.len() + heads as u64;
@@ -124,9 +123,8 @@ impl Shard {
         let (chunks, rest) = blob.into_parts();
         self.make_space(chunks.iter().map(|chunk| chunk.len() as u64).sum());
         entry.stored = Stored::Held(self.keep(chunks, &rest, raw_len));
-        entry.counter = self.versions.take(self.since_ms(now));
         self.append(hash, &entry, before);
-        Ok(entry.counter)
+        Ok(self.versions.take(self.since_ms(now)))
     }
 
     fn predecessor(&self, loc: Loc) -> Predecessor {

@@ -9,7 +9,7 @@ use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
 use cache_service::session::ConnId;
 use cache_service::session::request_id::RequestIds;
-use cache_service::shard::{Shard, ShardConfig};
+use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 use cache_service::time::{Mono, Now};
 
 /// A value as the body of a PUT.
@@ -66,8 +66,9 @@ impl Warm {
             connections_max: 64,
             process: ProcessFacts::default(),
         };
-        let shard = Shard::new(ShardConfig { budget_bytes: Some(1 << 24), first_version: 1 });
         let router = Router::new(1, [3, 4]);
+        let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
+        let shard = Shard::new(ShardConfig { budget_bytes: Some(1 << 24), first_version: 1, policy, hasher });
         let mut engine = Engine::new(Parts::new(ShardId(0), router, shard, settings, RequestIds::new(1, 2), 64));
         let now = Now::new(Mono::from_millis(0), 1_700_000_000_000);
         let conn = engine.open(now).expect("the first connection");

@@ -12,7 +12,7 @@ mod random;
 
 use cache_service::blob::Blob;
 use cache_service::command::{Command, Conditions, Outcome, Payload, Put, Value, ValueKind, Verb};
-use cache_service::limits::{INLINE_VALUE_BYTES_MAX, TICK_MS};
+use cache_service::limits::{INLINE_VALUE_BYTES_MAX, RECEIVE_STEP_BYTES, TICK_MS};
 use cache_service::routing::KeyHasher;
 use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 use cache_service::time::{Mono, Now, Ttl};
@@ -148,7 +148,7 @@ struct Durations {
 
 impl Durations {
     fn new() -> Self {
-        let histogram = || Histogram::new(3).expect("three digits are allowed");
+        let histogram = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("a minute in three digits");
         Self { by_clock: histogram(), by_cpu: histogram() }
     }
 
@@ -187,9 +187,9 @@ fn cpu_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The shard is full from three quarters of the entries on, so that most of the time every write evicts.
+/// The budget has room for a tenth more entries: soon every write evicts.
 fn latency(entries: u64, operations: u64, policy: EvictionPolicy) {
-    let budget_bytes = entries * 125;
+    let budget_bytes = entries * 120;
     let mut bench = Bench::new(budget_bytes, policy);
     let (mut random, mut durations, mut ticks) = (Random(1), Durations::new(), Durations::new());
     let value = vec![7; 64];
@@ -234,22 +234,27 @@ fn operate(bench: &mut Bench, random: &mut Random, durations: &mut Durations, ne
         }
         65..80 => durations.measure(|| bench.put(known, &fill[..64], Ttl::NONE)),
         80..95 => {
-            let len = random.below(300) as usize;
+            let len = 30 + random.below(70) as usize;
             durations.measure(|| bench.put(known, &fill[..len], Ttl::NONE));
         }
         95..98 => drop(durations.measure(|| {
             let conditions = Conditions::default();
             matches!(bench.apply(known, Verb::Delete { conditions }), Outcome::Deleted)
         })),
-        98 => {
+        98 if random.below(20) == 0 => {
             let len = random.below(INLINE_VALUE_BYTES_MAX as u64) as usize;
             durations.measure(|| bench.put(known, &fill[..len], Ttl::NONE));
         }
-        _ if random.below(100) == 0 => {
+        _ if random.below(1_000) == 0 => {
             let mut blob = Blob::new();
             (0..1 + random.below(16)).for_each(|_| blob.extend_from_slice(&fill));
             blob.extend_from_slice(&fill[..100]);
-            let len = blob.len();
+            // As a core receives it: room is made step by step.
+            let (len, now) = (blob.len(), bench.now);
+            let steps = blob.footprint().div_ceil(RECEIVE_STEP_BYTES as u64);
+            let step = |bench: &mut Bench| bench.shard.reserve(now, RECEIVE_STEP_BYTES as u64);
+            let reserved = (0..steps).filter(|_| durations.measure(|| step(bench))).count();
+            bench.shard.unreserve((reserved * RECEIVE_STEP_BYTES) as u64);
             durations.measure(|| bench.put_payload(known, Payload::Blob(blob), len, Ttl::NONE));
         }
         _ => drop(durations.measure(|| bench.get(known))),

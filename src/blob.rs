@@ -1,6 +1,6 @@
 //! Long values on their way into a shard: no single allocation, copy or release takes long.
 
-use crate::limits::BLOB_CHUNK_BYTES;
+use crate::limits::{BLOB_CHUNK_BYTES, RECEIVE_STEP_BYTES};
 use crate::memory::Region;
 
 /// A byte string of whole chunks of [`BLOB_CHUNK_BYTES`] and a rest. It moves between cores by its pointers and belongs
@@ -40,6 +40,9 @@ impl Blob {
     pub fn extend_from_slice(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(BLOB_CHUNK_BYTES - self.rest.len()));
+            let needed = (self.rest.len() + now.len()).next_multiple_of(RECEIVE_STEP_BYTES);
+            // In even steps, as room is made for it; and once it is as long as a chunk it stays so.
+            self.rest.reserve_exact(needed - self.rest.len());
             self.rest.extend_from_slice(now);
             if self.rest.len() == BLOB_CHUNK_BYTES {
                 let mut chunk = Region::new(BLOB_CHUNK_BYTES);

@@ -43,8 +43,11 @@ pub const INLINE_VALUE_BYTES_MAX: usize = 16 * 1024;
 pub const BLOB_CHUNK_BYTES: usize = 256 * 1024;
 /// How many chunks of dead long values a shard gives back to the kernel in one slice of work.
 pub const BLOB_CHUNKS_FREED_PER_SLICE: usize = 4;
-/// Long values are read, sent and made room for in steps of this many bytes.
+/// Long values are read and sent in steps of this many bytes.
 pub const STREAM_STEP_BYTES: usize = 64 * 1024;
+/// Long values are received, and room is made for them, in steps of this many bytes: some 300 short entries must go for
+/// each.
+pub const RECEIVE_STEP_BYTES: usize = 32 * 1024;
 
 /// Smallest block of a shard's log: holds the longest record.
 pub const BLOCK_BYTES_MIN: usize = 32 * 1024;
@@ -106,7 +109,9 @@ pub const ACCEPTS_PER_TURN: usize = 16;
 pub const SHARDS_MAX: u16 = 256;
 
 /// Entries freed in one slice of expiry or eviction work outside of a request.
-pub const FREED_PER_SLICE_MAX: usize = 512;
+pub const FREED_PER_SLICE_MAX: usize = 128;
+/// Connections looked after in one slice of work outside of a request.
+pub const SESSIONS_PER_SLICE: usize = 512;
 /// How often a core looks after its connections and its expired entries, in milliseconds.
 pub const TICK_MS: u64 = 100;
 /// How often the supervisor pings every core, in milliseconds.

@@ -7,7 +7,7 @@ pub mod parts;
 
 use crate::command::Refusal;
 use crate::forward::Waiter;
-use crate::limits::FREED_PER_SLICE_MAX;
+use crate::limits::SESSIONS_PER_SLICE;
 use crate::metrics::BackpressureReason;
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer::{self, AnswerHead, ErrorCode, Failure};
@@ -17,8 +17,6 @@ use parts::{Host, Notice, Parts, Rules};
 use slab::Slab;
 use std::collections::VecDeque;
 
-/// Connections looked after in one slice of [`Engine::tick`].
-const SESSIONS_PER_SLICE: usize = FREED_PER_SLICE_MAX;
 /// Parked parcels carried out in one slice of [`Engine::tick`].
 const PARCELS_PER_SLICE: usize = 16;
 
@@ -149,16 +147,17 @@ impl Engine {
         host.reply(parcel);
     }
 
-    /// Whether parcels wait for room: there is work for [`Engine::tick`] at once then.
+    /// Whether there is work for [`Engine::tick`] at once: parcels wait for room, or writes use up blocks faster than
+    /// they clean them.
     #[must_use]
-    pub fn has_parked(&self) -> bool {
-        !self.parked.is_empty()
+    pub fn is_pressed(&self) -> bool {
+        !self.parked.is_empty() || self.parts.shard.is_pressed()
     }
 
     /// Makes room for what is parked, for one slice of work, or carries it out; true if there is more.
     fn go_on_with_parked(&mut self, now: Now, host: &mut impl Host) -> bool {
         if self.parked.is_empty() || self.parts.shard.catch_up(now) {
-            return self.has_parked();
+            return !self.parked.is_empty();
         }
         let slice = self.parked.len().min(PARCELS_PER_SLICE);
         for Parked { mut parcel, bytes } in self.parked.drain(..slice) {
@@ -166,7 +165,7 @@ impl Engine {
             self.parts.carry_out(now, &mut parcel);
             host.reply(parcel);
         }
-        self.has_parked()
+        !self.parked.is_empty()
     }
 
     /// Takes back a parcel of this core's that another one has carried out.

@@ -115,7 +115,7 @@ impl Core {
             let quiet = self.engine.is_quiet() && self.host.lanes.is_empty();
             face.quiet.store(quiet, Ordering::Release);
         }
-        if more_to_tend || more_arrived || self.engine.has_parked() {
+        if more_to_tend || more_arrived || self.engine.is_pressed() {
             return Poll::Ready(Pause::Breathe);
         }
         face.bell.arm(cx.waker());
@@ -150,7 +150,7 @@ impl Core {
     /// Does what is due by time; true if there is more to do at once.
     fn look_at_the_clock(&mut self) -> bool {
         let now = self.clock.now();
-        if now.mono() < self.next_tick && !self.engine.has_parked() {
+        if now.mono() < self.next_tick && !self.engine.is_pressed() {
             return false;
         }
         self.clock.follow_wall();

@@ -8,8 +8,8 @@ use crate::blob::Blob;
 use crate::command::{Command, Conditions, Payload, Put, Refusal, ValueKind, Verb};
 use crate::engine::parts::{Host, Parts, Settings};
 use crate::limits::{
-    BATCH_BODY_BYTES_MIN, STREAM_STEP_BYTES, BODY_BYTES_PER_SEC_MIN, BODY_GRACE_MS, DISCARD_BYTES_MAX,
-    INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX,
+    BATCH_BODY_BYTES_MIN, BODY_BYTES_PER_SEC_MIN, BODY_GRACE_MS, DISCARD_BYTES_MAX,
+    INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX, RECEIVE_STEP_BYTES,
 };
 use crate::metrics::BackpressureReason;
 use crate::protocol::body::{self, BodyError, Captured, IncrReader, ItemsReader, KeysReader, PutReader, StreamedPut};
@@ -255,7 +255,7 @@ impl Intake {
     fn reserve<H: Host>(&mut self, cx: &mut Context<'_, H>) -> Result<(), Failure> {
         let held = self.sink.held_bytes();
         if held > INLINE_VALUE_BYTES_MAX as u64 && held > self.reserved {
-            let more = (held - self.reserved).next_multiple_of(STREAM_STEP_BYTES as u64);
+            let more = (held - self.reserved).next_multiple_of(RECEIVE_STEP_BYTES as u64);
             if !cx.parts.shard.reserve(cx.now, more) {
                 if !cx.parts.shard.could_hold(held) {
                     return Err(Refusal::OverBudget.into());

@@ -11,12 +11,16 @@ use crate::limits::BLOCKS_IN_RESERVE;
 
 /// Cleaning begins when fewer blocks than this could be opened.
 const BLOCKS_AHEAD: u64 = BLOCKS_IN_RESERVE - 2;
+/// Upkeep helps when fewer blocks than this could be opened.
+const BLOCKS_PRESSED: u64 = 2;
 /// One block is left to what is moved.
 const BLOCKS_LEFT_TO_MOVES: u64 = 1;
+/// So many blocks may be mapped beyond the limit rather than make a write wait until one is clean.
+const BLOCKS_ON_CREDIT: u64 = 4;
 /// Beside its bytes, a record costs as much to move as so many bytes.
 const BYTES_PER_MOVE: u64 = 128;
-/// No write cleans more than this beside its own length, in bytes as they are counted here.
-const QUOTA_MAX: u64 = 96 * 1024;
+/// No write, and no slice of upkeep, cleans more than this, in bytes as they are counted here: some 140 short records.
+const QUOTA_MAX: u64 = 32 * 1024;
 
 impl Shard {
     /// Blocks that could be opened without growing beyond the limit.
@@ -27,11 +31,25 @@ impl Shard {
         self.log.spare_blocks() + unmapped.min(addressable)
     }
 
+    /// Whether more is mapped than the limit allows, and that much more that it cannot go on.
+    fn is_credit_used_up(&self) -> bool {
+        let (limit, geometry) = (self.budget.limit(), self.log.geometry());
+        let credit = BLOCKS_ON_CREDIT * geometry.block_bytes();
+        self.committed() >= limit.saturating_add(credit)
+            || self.log.mapped_bytes() + geometry.block_bytes() > geometry.bytes_max()
+    }
+
     /// Whether it is time to clean: blocks are few, or more than a quarter of the log is dead.
     pub(super) fn should_clean(&self) -> bool {
         let mapped = self.log.mapped_bytes();
         self.blocks_available() < BLOCKS_AHEAD
             || self.log.dead_bytes() > mapped / 4 + BLOCKS_AHEAD * self.log.geometry().block_bytes()
+    }
+
+    /// Whether writes use up blocks faster than they clean them, so that upkeep should help at once.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.blocks_available() < BLOCKS_PRESSED && self.log.dead_bytes() > self.slack_min() / 2
     }
 
     /// Takes `len` bytes of the log for a record that a client has written; the caller fills them at once.
@@ -43,9 +61,10 @@ impl Shard {
         self.log.append(Stream::Written, len)
     }
 
-    /// Opens a further block for what clients write. If cleaning did not keep pace it is finished now.
+    /// Opens a further block for what clients write. If cleaning did not keep pace, a little credit is taken; if that is
+    /// used up, it is finished now.
     pub(super) fn open_block(&mut self) {
-        while self.blocks_available() <= BLOCKS_LEFT_TO_MOVES && self.clean_block() {}
+        while self.blocks_available() <= BLOCKS_LEFT_TO_MOVES && self.is_credit_used_up() && self.clean_slice() {}
         self.log.open_block(Stream::Written);
     }
 
@@ -61,28 +80,19 @@ impl Shard {
         }
         let per_byte = self.log.geometry().block_bytes() / gain + 1;
         // Half as much again, since the guess may be low.
-        let mut quota = (len as u64 + BYTES_PER_MOVE) * per_byte * 3 / 2;
-        quota = quota.min(QUOTA_MAX + len as u64);
-        while let Some(cost) = self.move_next() {
-            quota = quota.saturating_sub(cost);
-            if quota == 0 {
-                break;
-            }
-        }
+        self.clean((len as u64 + BYTES_PER_MOVE) * per_byte * 3 / 2);
     }
 
-    /// Cleans the block that is being cleaned, or the next one, to its end. False if there is nothing to gain.
-    pub(super) fn clean_block(&mut self) -> bool {
-        let before = self.log.spare_blocks() + self.log.mapped_bytes();
-        let mut moved = 0;
-        while moved < self.log.geometry().block_bytes() {
-            match self.move_next() {
-                Some(cost) => moved += cost,
-                None => return false,
-            }
-            if self.log.spare_blocks() + self.log.mapped_bytes() > before {
-                break;
-            }
+    /// Cleans for one slice of work. False if there is nothing to gain.
+    pub(super) fn clean_slice(&mut self) -> bool {
+        self.clean(QUOTA_MAX)
+    }
+
+    fn clean(&mut self, quota: u64) -> bool {
+        let mut left = quota.min(QUOTA_MAX);
+        while left > 0 {
+            let Some(cost) = self.move_next() else { return false };
+            left = left.saturating_sub(cost);
         }
         true
     }

@@ -427,11 +427,15 @@ impl Log {
         std::iter::successors(first, move |at| self.record_at(id.block, within(at)?)).map(|(loc, _)| loc)
     }
 
-    /// A segment that holds an entry whose deadline has passed, or did before it was freed.
-    pub fn due_segment(&self, now_ms: u64) -> Option<SegmentId> {
-        let (block, found) = self.numbered().find(|(_, block)| block.due.as_ms() <= now_ms)?;
-        let segment = found.segments.iter().position(|segment| segment.due == found.due);
-        segment.map(|segment| SegmentId { block, segment })
+    /// At most `segments_max` segments that hold an entry whose deadline has passed, or did before it was freed.
+    pub fn due_segments(&self, now_ms: u64, segments_max: usize) -> Vec<SegmentId> {
+        let is_due = |due: Moment| due.as_ms() <= now_ms;
+        let due_blocks = self.numbered().filter(|(_, block)| is_due(block.due));
+        let due = due_blocks.flat_map(|(block, found)| {
+            let segments = found.segments.iter().enumerate().filter(|(_, segment)| is_due(segment.due));
+            segments.map(move |(segment, _)| SegmentId { block, segment })
+        });
+        due.take(segments_max).collect()
     }
 
     /// When the first segment is due.

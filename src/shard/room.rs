@@ -4,8 +4,11 @@ use super::eviction::PATIENCE;
 use super::log::Loc;
 use super::record::Entry;
 use super::{Shard, limit_of};
-use crate::limits::{BLOCKS_IN_RESERVE, FREED_PER_SLICE_MAX, SLACK_DIVISOR};
+use crate::limits::{BLOCKS_IN_RESERVE, SLACK_DIVISOR};
 use crate::time::Now;
+
+/// No write is so short that it could not win back so much of the slack, in bytes.
+const SMALL_CHANGE_BYTES: u64 = 1024;
 
 impl Shard {
     /// Bytes in use that do not lie in the log.
@@ -34,7 +37,7 @@ impl Shard {
         (self.budget.limit() / SLACK_DIVISOR).max(self.slack_min())
     }
 
-    fn slack_min(&self) -> u64 {
+    pub(super) fn slack_min(&self) -> u64 {
         BLOCKS_IN_RESERVE * self.log.geometry().block_bytes()
     }
 
@@ -62,8 +65,8 @@ impl Shard {
     /// Drops entries until `bytes` more may be in use: expired ones first, as far as one slice of work finds them, then
     /// victims. False if that cannot be.
     ///
-    /// The work is bounded by what `bytes` asks for and a little: if others have taken up the slack meanwhile, that is
-    /// made good by upkeep.
+    /// The work is bounded by what `bytes` asks for: if others have taken up the slack meanwhile, that is made good by
+    /// upkeep.
     pub(super) fn make_room(&mut self, now: Now, bytes: u64) -> bool {
         let mut patience = PATIENCE;
         let least = self.slack_to_keep(self.slack_min());
@@ -71,8 +74,10 @@ impl Shard {
         if self.is_short_of(bytes, slack) {
             self.expire_slice(now);
         }
-        for dropped in 0.. {
-            if !self.is_short_of(bytes, if dropped < FREED_PER_SLICE_MAX { slack } else { least }) {
+        let used_before = self.in_use();
+        loop {
+            let has_paid = used_before.saturating_sub(self.in_use()) > 2 * bytes.max(SMALL_CHANGE_BYTES);
+            if !self.is_short_of(bytes, if has_paid { least } else { slack }) {
                 return true;
             }
             if self.values.has_dead() {
@@ -123,7 +128,7 @@ impl Shard {
             } else if self.log.spare_blocks() > 1 {
                 self.log.unmap_spare()
             } else {
-                self.clean_block()
+                self.clean_slice()
             };
             if !given_back {
                 break;

@@ -412,7 +412,7 @@ mod memory {
 
     #[test]
     fn a_smaller_budget_is_reached_slice_by_slice_and_no_write_pays_for_it() {
-        let keys = FREED_PER_SLICE_MAX * 20;
+        let keys = 10_000;
         let mut shard = shard(Some(64 * MIB));
         (0..keys).for_each(|n| drop(set(&mut shard, at(0), &key(n), &VALUE, Ttl::NONE)));
         let before = shard.committed();

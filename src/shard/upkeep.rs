@@ -65,7 +65,7 @@ impl Shard {
         if !is_over(self) && !self.should_clean() {
             return false;
         }
-        self.log.spare_blocks() > 1 && is_over(self) || self.clean_block()
+        self.log.spare_blocks() > 1 && is_over(self) || self.clean_slice()
     }
 
     /// Gives back what cleaning and expiry have left over.

@@ -7,9 +7,13 @@
 //! `load --address A --connections N --depth D --requests COUNT --method GET|PUT --keys K --value-bytes V [--token T]
 //! [--fill 1]`. With `--fill 1` the keys are written one after another instead of drawn at random.
 
+mod answers;
 mod epoll;
+mod scramble;
 
+use answers::complete_answer;
 use epoll::Epoll;
+use scramble::scramble;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
@@ -21,7 +25,6 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// How long the server may say nothing at all.
 const PATIENCE: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 256 * 1024;
-const LONGEST_HEAD_BYTES: usize = 16 * 1024;
 
 struct Options {
     address: String,
@@ -129,38 +132,19 @@ impl Connection {
             if self.awaited == 0 {
                 return Err("an answer to a request that was never sent".into());
             }
-            taken += answer.wire_bytes;
+            if !matches!(answer.status, 200 | 201) {
+                let text = String::from_utf8_lossy(&self.unread[taken..taken + answer.body.end]);
+                return Err(format!("not a success: {text}").into());
+            }
+            taken += answer.body.end;
             self.awaited -= 1;
             tally.answered += 1;
-            tally.wire_bytes += answer.wire_bytes as u64;
-            *tally.bodies.entry(answer.body_bytes).or_default() += 1;
+            tally.wire_bytes += answer.body.end as u64;
+            *tally.bodies.entry(answer.body.len()).or_default() += 1;
         }
         self.unread.drain(..taken);
         Ok(())
     }
-}
-
-struct Sizes {
-    wire_bytes: usize,
-    body_bytes: usize,
-}
-
-/// The sizes of the answer at the start of `bytes`, if it is complete.
-fn complete_answer(bytes: &[u8]) -> Result<Option<Sizes>> {
-    let Some(head_end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return if bytes.len() > LONGEST_HEAD_BYTES { Err("a head without an end".into()) } else { Ok(None) };
-    };
-    let head = std::str::from_utf8(&bytes[..head_end])?;
-    if !(head.starts_with("HTTP/1.1 200 ") || head.starts_with("HTTP/1.1 201 ")) {
-        return Err(format!("not a success: {head}").into());
-    }
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
-    });
-    let body_bytes = length.ok_or("an answer without a length")??;
-    let wire_bytes = head_end + 4 + body_bytes;
-    Ok((bytes.len() >= wire_bytes).then_some(Sizes { wire_bytes, body_bytes }))
 }
 
 /// The requests, made beforehand; which one is next follows from a fixed seed, so every run asks the same.
@@ -181,14 +165,6 @@ impl Requests {
         self.state += 1;
         output.extend_from_slice(&self.wires[(draw % self.wires.len() as u64) as usize]);
     }
-}
-
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014) over a counter.
-const fn scramble(counter: u64) -> u64 {
-    let mut z = counter.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 fn wire(options: &Options, key: usize) -> Vec<u8> {

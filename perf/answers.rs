@@ -1,0 +1,35 @@
+//! What the load generators know of HTTP: where an answer ends, its status, and where its body is.
+
+use std::error::Error;
+use std::ops::Range;
+
+const LONGEST_HEAD_BYTES: usize = 16 * 1024;
+
+/// An answer that has come in as a whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status code.
+    pub status: u16,
+    /// Where its body is in the bytes that were looked at; the answer ends with it.
+    pub body: Range<usize>,
+}
+
+/// The answer at the start of `bytes`, if it is complete.
+///
+/// # Errors
+/// If it is no answer, or one without `Content-Length`.
+pub fn complete_answer(bytes: &[u8]) -> Result<Option<Answer>, Box<dyn Error>> {
+    let Some(head_end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
+        return if bytes.len() > LONGEST_HEAD_BYTES { Err("a head without an end".into()) } else { Ok(None) };
+    };
+    let head = std::str::from_utf8(&bytes[..head_end])?;
+    let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+    let status = status.ok_or_else(|| format!("not an answer: {head}"))?;
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
+    });
+    let start = head_end + 4;
+    let body = start..start + length.ok_or("an answer without a length")??;
+    Ok((bytes.len() >= body.end).then_some(Answer { status, body }))
+}

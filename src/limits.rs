@@ -59,8 +59,8 @@ pub const BLOCKS_PER_SHARD: u64 = 512;
 /// is moved, the same again half filled, and two more, so that cleaning always finds something to gain.
 pub const BLOCKS_IN_RESERVE: u64 = 6;
 /// The part of a shard's budget (one in so many bytes) that stays free of live records, so that cleaning is cheap: at
-/// 5 %, in the worst case (random overwrites by values of other lengths), some ten bytes are moved for each one written.
-pub const SLACK_DIVISOR: u64 = 20;
+/// 6 %, in the worst case (random overwrites by values of other lengths), some seven bytes are moved for each one written.
+pub const SLACK_DIVISOR: u64 = 16;
 /// A shard's part of the budget is never taken to be smaller than this: it would hold next to nothing.
 pub const SHARD_BUDGET_BYTES_MIN: u64 = 512 * 1024;
 /// A piece of a long value's end is not made shorter than this to fill a block.

@@ -17,6 +17,7 @@ mod hygiene;
 mod incr;
 mod lifecycle;
 mod limits;
+mod memory;
 mod pipelining;
 mod placement;
 mod raw_values;

@@ -43,6 +43,8 @@ pub const INLINE_VALUE_BYTES_MAX: usize = 16 * 1024;
 pub const BLOB_CHUNK_BYTES: usize = 256 * 1024;
 /// How many chunks of dead long values a shard gives back to the kernel in one slice of work.
 pub const BLOB_CHUNKS_FREED_PER_SLICE: usize = 4;
+/// Chunks that a thread keeps to use again.
+pub const CHUNKS_KEPT_PER_THREAD: usize = 4;
 /// Long values are read and sent in steps of this many bytes.
 pub const STREAM_STEP_BYTES: usize = 64 * 1024;
 /// Long values are received, and room is made for them, in steps of this many bytes: some 300 short entries must go for

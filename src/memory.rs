@@ -1,21 +1,23 @@
-//! Memory that goes straight back to the kernel when it is dropped.
+//! Memory that does not come from the allocator: mappings that go back to the kernel as a whole.
 
+use crate::limits::{BLOB_CHUNK_BYTES, CHUNKS_KEPT_PER_THREAD};
 #[cfg(not(miri))]
 use memmap2::MmapMut as Inner;
 use std::alloc::{Layout, handle_alloc_error};
+use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
 /// Miri knows no mappings.
 #[cfg(miri)]
 type Inner = Box<[u8]>;
 
-/// Zeroed memory in an anonymous mapping of its own. It takes up RAM page by page as it is written, and none once it is
-/// dropped, whatever else the process has allocated: that is what an allocator does not promise.
+/// Memory in an anonymous mapping of its own. It takes up RAM page by page as it is written, and none once it is dropped,
+/// whatever else the process has allocated: that is what an allocator does not promise.
 #[derive(Debug)]
 pub struct Region(Inner);
 
 impl Region {
-    /// A region of `len` bytes, a multiple of 4096 above 0.
+    /// A region of `len` bytes, a multiple of 4096 above 0, all of them 0.
     ///
     /// Ends the process if the kernel refuses, as Rust does for every allocation: the limits on a process's memory and
     /// mappings are far above what its budget asks for.
@@ -41,5 +43,46 @@ impl Deref for Region {
 impl DerefMut for Region {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.0
+    }
+}
+
+thread_local! {
+    /// Chunks that this thread has freed: to map a chunk, fault in its pages and unmap it again takes longer than to fill it.
+    static KEPT: RefCell<Vec<Region>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A region of [`BLOB_CHUNK_BYTES`], which may hold anything: one that this thread has freed if there is one.
+#[must_use]
+pub fn chunk() -> Region {
+    KEPT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Region::new(BLOB_CHUNK_BYTES))
+}
+
+/// Frees a region that [`chunk`] gave out, on whichever thread. A few are kept for this one's use.
+pub fn free_chunk(region: Region) {
+    KEPT.with_borrow_mut(|kept| {
+        if kept.len() < CHUNKS_KEPT_PER_THREAD {
+            kept.push(region);
+        }
+    });
+}
+
+/// What is kept for this thread's use, in bytes.
+#[must_use]
+pub fn kept_bytes() -> u64 {
+    KEPT.with_borrow(|kept| (kept.len() * BLOB_CHUNK_BYTES) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freed_chunks_are_used_again_and_few_are_kept() {
+        let before = kept_bytes();
+        let chunks: Vec<Region> = (0..CHUNKS_KEPT_PER_THREAD + 3).map(|_| chunk()).collect();
+        let addresses: Vec<*const u8> = chunks.iter().map(|chunk| chunk.as_ptr()).collect();
+        chunks.into_iter().for_each(free_chunk);
+        assert_eq!(kept_bytes(), (CHUNKS_KEPT_PER_THREAD * BLOB_CHUNK_BYTES) as u64);
+        assert!(addresses.contains(&chunk().as_ptr()) && before == 0);
     }
 }

@@ -256,7 +256,9 @@ impl Engine {
     /// Whether no request is in progress: none half received, none unanswered, no answer unsent, nothing under way.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.parked.is_empty() && self.parts.forward.is_empty() && self.sessions.iter().all(|(_, session)| session.is_idle())
+        self.parked.is_empty()
+            && self.parts.forward.is_empty()
+            && self.sessions.iter().all(|(_, session)| session.is_idle())
     }
 
     /// The brain's parts, for tests and for the numbers.

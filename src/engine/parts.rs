@@ -3,6 +3,7 @@
 use crate::command::{LeaseId, Refusal};
 use crate::forward::{Forward, Waiter};
 use crate::limits::{BUFFERS_SHARE_DIVISOR, RELEASES_PER_PARCEL_MAX};
+use crate::memory;
 use crate::metrics::{BackpressureReason, CoreMetrics, ProcessFacts, ProcessStats};
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer;
@@ -186,7 +187,7 @@ impl Parts {
 
     /// Tells the shard what must fit into the budget beside its entries.
     pub(crate) fn count_buffers(&mut self) {
-        self.shard.set_buffers(self.buffer_bytes + self.forward.spare_bytes());
+        self.shard.set_buffers(self.buffer_bytes + self.forward.spare_bytes() + memory::kept_bytes());
     }
 
     /// Whether the buffers of the connections take so much that who has not taken its answers must wait with further

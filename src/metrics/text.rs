@@ -66,7 +66,9 @@ fn encode_shards(page: &mut Page, merged: &Merged) -> fmt::Result {
         ("cache_expirations", "Entries removed because their time had come", |line| line.stats.expirations),
     ];
     let gauges: [(&str, &str, NumberOf); 3] = [
-        ("cache_memory_bytes", "Memory in use of the budget: entries, index, buffers, bodies", |line| line.stats.memory_bytes),
+        ("cache_memory_bytes", "Memory in use of the budget: entries, index, buffers, bodies", |line| {
+            line.stats.memory_bytes
+        }),
         ("cache_entries_total", "Entries in the cache now", |line| line.stats.entries),
         ("cache_queue_depth", "Operations that wait at a shard", |line| line.queue_depth),
     ];

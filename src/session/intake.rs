@@ -8,8 +8,8 @@ use crate::blob::Blob;
 use crate::command::{Command, Conditions, Payload, Put, Refusal, ValueKind, Verb};
 use crate::engine::parts::{Host, Parts, Settings};
 use crate::limits::{
-    BATCH_BODY_BYTES_MIN, BODY_BYTES_PER_SEC_MIN, BODY_GRACE_MS, DISCARD_BYTES_MAX,
-    INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX, RECEIVE_STEP_BYTES,
+    BATCH_BODY_BYTES_MIN, BODY_BYTES_PER_SEC_MIN, BODY_GRACE_MS, DISCARD_BYTES_MAX, INCR_BODY_BYTES_MAX,
+    INLINE_VALUE_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX, RECEIVE_STEP_BYTES,
 };
 use crate::metrics::BackpressureReason;
 use crate::protocol::body::{self, BodyError, Captured, IncrReader, ItemsReader, KeysReader, PutReader, StreamedPut};

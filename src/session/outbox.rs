@@ -4,7 +4,7 @@ use super::Context;
 use super::stream::Stream;
 use super::ticket::Ticket;
 use crate::engine::parts::{Answered, Host, Parts};
-use crate::limits::{STREAM_STEP_BYTES, BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX};
+use crate::limits::{BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX, STREAM_STEP_BYTES};
 use crate::metrics::CoreMetrics;
 use crate::parcel::Parcel;
 use crate::routing::ShardId;

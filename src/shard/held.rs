@@ -2,12 +2,12 @@
 //!
 //! A long value is held by its entry and by any number of leases. Its whole chunks are mappings of their own, as they
 //! came in; its end lies in the log, in pieces. When nobody holds it any more the chunks go to the graveyard, from where
-//! they are given back to the kernel a few at a time: to give back 256 MiB at once would stall the core.
+//! they are freed a few at a time: to give back 256 MiB at once would stall the core.
 
 use super::log::{Loc, Log};
 use super::record::{PIECE_HEAD_BYTES, Record};
 use crate::limits::{BLOB_CHUNK_BYTES, BLOCK_BYTES_MIN, PIECE_BYTES_MIN, STREAM_STEP_BYTES};
-use crate::memory::Region;
+use crate::memory::{self, Region};
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -171,9 +171,10 @@ impl LongValues {
         self.graveyard.extend(chunks);
     }
 
-    /// Gives at most `chunks_max` chunks of the dead back to the kernel; true if some are left.
+    /// Frees at most `chunks_max` chunks of the dead; true if some are left.
     pub fn free_dead(&mut self, chunks_max: usize) -> bool {
-        self.graveyard.truncate(self.graveyard.len().saturating_sub(chunks_max));
+        let left = self.graveyard.len().saturating_sub(chunks_max);
+        self.graveyard.drain(left..).for_each(memory::free_chunk);
         if self.graveyard.is_empty() {
             self.graveyard.shrink_to(64);
         }

@@ -117,7 +117,8 @@ impl Table {
     /// Takes out the slot at `at` and closes the gap.
     fn remove(&mut self, at: usize) {
         let behind = self.slots[at + 1..].iter();
-        let moved = (at + 1..).zip(behind).take_while(|(place, slot)| !slot.is_empty() && self.home(slot.rank()) < *place);
+        let moved =
+            (at + 1..).zip(behind).take_while(|(place, slot)| !slot.is_empty() && self.home(slot.rank()) < *place);
         let moved = moved.count();
         self.slots.copy_within(at + 1..=at + moved, at);
         self.slots[at + moved] = Slot::EMPTY;
@@ -308,7 +309,8 @@ impl Index {
 /// Behind the bits that pick a table.
 const TABLE_BITS: u32 = INDEX_TABLES_MAX.ilog2();
 const _: () = assert!(INDEX_TABLES_MAX.is_power_of_two() && INDEX_TABLES_MIN.is_power_of_two());
-const _: () = assert!(TABLE_BITS + TAG_BITS + 16 <= 48, "the bits that pick the shard are much the same for all its keys");
+const _: () =
+    assert!(TABLE_BITS + TAG_BITS + 16 <= 48, "the bits that pick the shard are much the same for all its keys");
 
 const fn tag_of(hash: KeyHash) -> u16 {
     let tag = (hash.0 >> TABLE_BITS) as u16 & !GHOST;

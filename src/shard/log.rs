@@ -498,9 +498,8 @@ impl Log {
             assert_eq!(block.waste as usize, waste, "what a closed block has left is waste");
             let due = block.segments.iter().map(|segment| segment.due).min();
             assert_eq!(due, Some(block.due), "a block is due when its first segment is");
-            let of_segments = (0..block.segments.len()).flat_map(|segment| {
-                self.records_of(SegmentId { block: id, segment })
-            });
+            let of_segments =
+                (0..block.segments.len()).flat_map(|segment| self.records_of(SegmentId { block: id, segment }));
             assert!(of_segments.eq(self.records(id)), "every record begins in one segment");
             assert_eq!(self.spare.contains(&id), block.state == State::Spare);
             assert_eq!(self.open.contains(&Some(id)), block.state == State::Open);

@@ -45,8 +45,8 @@ use crate::limits::SHARD_BUDGET_BYTES_MIN;
 use crate::routing::{KeyHash, KeyHasher};
 use crate::time::{Mono, Now};
 use budget::Budget;
-use eviction::Order;
 pub use eviction::EvictionPolicy;
+use eviction::Order;
 use held::LongValues;
 use index::Index;
 use lease::Leases;
@@ -159,7 +159,8 @@ impl Shard {
 
     /// Takes in a long value that is not wanted any more, to be freed in slices by [`Self::tick`].
     pub fn discard(&mut self, blob: Blob) {
-        let (chunks, _) = blob.into_parts();
+        let (mut chunks, rest) = blob.into_parts();
+        chunks.extend(rest.into_chunk());
         self.values.discard(chunks);
         self.refresh_gauges();
     }

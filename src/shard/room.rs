@@ -57,8 +57,8 @@ impl Shard {
     /// Whether `bytes` more would be too much, with this much slack.
     fn is_short_of(&self, bytes: u64, slack: u64) -> bool {
         let in_log = self.log.live_bytes() + self.log.waste_bytes();
-        let is_log_full = in_log + bytes.min(self.log.geometry().bytes_max()) + self.slack_min()
-            > self.log.geometry().bytes_max();
+        let is_log_full =
+            in_log + bytes.min(self.log.geometry().bytes_max()) + self.slack_min() > self.log.geometry().bytes_max();
         self.in_use().saturating_add(bytes).saturating_add(slack) > self.ceiling() || is_log_full
     }
 

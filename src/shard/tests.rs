@@ -419,7 +419,11 @@ mod memory {
         shard.set_budget(Some(before / 2));
         set(&mut shard, at(0), "x", &[0; 100], Ttl::NONE);
         assert!(shard.stats().evictions < 3, "{}", shard.stats().evictions);
-        assert!(shard.committed() <= before + shard.log.geometry().block_bytes() + 4096, "{before} {}", shard.committed());
+        assert!(
+            shard.committed() <= before + shard.log.geometry().block_bytes() + 4096,
+            "{before} {}",
+            shard.committed()
+        );
         let mut evictions = shard.stats().evictions;
         while shard.tick(at(0)) {
             assert!(shard.stats().evictions - evictions <= FREED_PER_SLICE_MAX as u64);
@@ -467,7 +471,9 @@ mod memory {
         }
         settle(&mut shard, at(0));
         assert!(shard.log.mapped_bytes() < 16 * MIB, "{}", shard.log.mapped_bytes());
-        (0..2_000).for_each(|n| drop(shard.apply(at(0), command(&key(n), Verb::Delete { conditions: Conditions::default() }))));
+        (0..2_000).for_each(|n| {
+            drop(shard.apply(at(0), command(&key(n), Verb::Delete { conditions: Conditions::default() })))
+        });
         settle(&mut shard, at(0));
         assert!(shard.log.mapped_bytes() <= 6 * MIB, "{}", shard.log.mapped_bytes());
     }

@@ -70,7 +70,8 @@ impl Shard {
 
     /// Gives back what cleaning and expiry have left over.
     fn unmap_surplus(&mut self) {
-        let kept = self.slack().min(self.log.mapped_bytes() / 8) / self.log.geometry().block_bytes() + SPARE_BLOCKS_KEPT;
+        let kept =
+            self.slack().min(self.log.mapped_bytes() / 8) / self.log.geometry().block_bytes() + SPARE_BLOCKS_KEPT;
         for _ in 0..BLOCKS_UNMAPPED_PER_SLICE {
             if self.log.spare_blocks() <= kept {
                 return;

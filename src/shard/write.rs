@@ -9,7 +9,7 @@ use super::versions::written_ms;
 use crate::blob::Blob;
 use crate::command::{Conditions, Outcome, Payload, Put, Refusal, ValueKind, Version};
 use crate::limits::{INLINE_VALUE_BYTES_MAX, KEY_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, PIECE_BYTES_MIN, STREAM_STEP_BYTES};
-use crate::memory::Region;
+use crate::memory::{self, Region};
 use crate::routing::KeyHash;
 use crate::time::Now;
 
@@ -64,10 +64,13 @@ impl Shard {
 
     /// Makes room and then stores a value. All that can go wrong goes wrong before anything is changed.
     pub(super) fn write(&mut self, now: Now, key: &[u8], hash: KeyHash, new: NewValue<'_>) -> Result<Version, Refusal> {
-        assert!(key.len() <= KEY_BYTES_MAX && new.media.len() <= MEDIA_TYPE_BYTES_MAX, "the parser keeps to the limits");
+        assert!(
+            key.len() <= KEY_BYTES_MAX && new.media.len() <= MEDIA_TYPE_BYTES_MAX,
+            "the parser keeps to the limits"
+        );
         let (kind, len) = (new.kind, payload_len(&new.payload));
-        let counter = match new.payload {
-            Payload::Inline(_) => self.write_short(now, key, hash, new)?,
+        let counter = match &new.payload {
+            Payload::Inline(value) => self.write_short(now, key, hash, value, &new)?,
             Payload::Blob(_) => self.write_long(now, key, hash, new)?,
         };
         self.stats.sets += 1;
@@ -76,8 +79,14 @@ impl Shard {
         Ok(self.versions.version(counter))
     }
 
-    fn write_short(&mut self, now: Now, key: &[u8], hash: KeyHash, new: NewValue<'_>) -> Result<u64, Refusal> {
-        let Payload::Inline(value) = new.payload else { unreachable!("the caller has just seen a short value") };
+    fn write_short(
+        &mut self,
+        now: Now,
+        key: &[u8],
+        hash: KeyHash,
+        value: &[u8],
+        new: &NewValue<'_>,
+    ) -> Result<u64, Refusal> {
         assert!(value.len() <= INLINE_VALUE_BYTES_MAX, "a long value comes as a blob");
         let before = new.existing.map(|loc| self.predecessor(loc));
         let entry = NewEntry {
@@ -122,7 +131,8 @@ impl Shard {
         }
         let (chunks, rest) = blob.into_parts();
         self.make_space(chunks.iter().map(|chunk| chunk.len() as u64).sum());
-        entry.stored = Stored::Held(self.keep(chunks, &rest, raw_len));
+        entry.stored = Stored::Held(self.keep(chunks, rest.bytes(), raw_len));
+        rest.into_chunk().into_iter().for_each(memory::free_chunk);
         self.append(hash, &entry, before);
         Ok(self.versions.take(self.since_ms(now)))
     }

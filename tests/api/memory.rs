@@ -69,7 +69,11 @@ fn assert_budget_is_obeyed_and_used(policy: &str) {
     let server = Server::start(&[("MEMORY_BUDGET_BYTES", &budget), ("SHARDS", "2"), ("EVICTION_POLICY", policy)]);
     for phase in &PHASES {
         let highest = run(&server, phase);
-        assert!(highest <= ALLOWED_BYTES, "{policy}, {}: {highest} bytes resident, {ALLOWED_BYTES} allowed", phase.name);
+        assert!(
+            highest <= ALLOWED_BYTES,
+            "{policy}, {}: {highest} bytes resident, {ALLOWED_BYTES} allowed",
+            phase.name
+        );
         let used = server.metrics().sum("cache_memory_bytes");
         let share = used / BUDGET_BYTES as f64;
         assert!((0.9..=1.0).contains(&share), "{policy}, {}: {share:.3} of the budget in use", phase.name);

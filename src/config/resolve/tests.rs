@@ -41,6 +41,24 @@ fn the_defaults_are_the_documented_ones() {
 }
 
 #[test]
+fn the_policy_of_eviction_is_chosen_at_start_and_stays() {
+    assert_eq!(load(&[]).unwrap().eviction_policy, EvictionPolicy::S3Fifo);
+    let running = load(&[("EVICTION_POLICY", "LRU")]).unwrap();
+    assert_eq!(running.eviction_policy, EvictionPolicy::Lru);
+    assert!(problem(&[("EVICTION_POLICY", "random")]).contains("one of s3fifo, lru"));
+    let reloaded = resolve(&sources(&[("EVICTION_POLICY", "s3fifo")]), machine(), Some(&running)).unwrap();
+    assert_eq!(reloaded.eviction_policy, EvictionPolicy::Lru);
+    assert!(reloaded.warnings.iter().any(|line| line.contains("EVICTION_POLICY stays lru")), "{:?}", reloaded.warnings);
+}
+
+#[test]
+fn a_budget_that_is_too_small_for_its_shards_is_doubted() {
+    let config = load(&[("MEMORY_BUDGET_BYTES", "1MiB"), ("SHARDS", "3")]).unwrap();
+    assert!(config.warnings.iter().any(|line| line.contains("512 KiB")), "{:?}", config.warnings);
+    assert_eq!(config.memory_budget_bytes, Some(1 << 20));
+}
+
+#[test]
 fn without_a_token_one_is_made_for_this_machine_alone() {
     let (one, other) = (load(&[]).unwrap(), load(&[]).unwrap());
     assert!(one.listen.ip().is_loopback());

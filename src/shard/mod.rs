@@ -45,7 +45,7 @@ use crate::limits::SHARD_BUDGET_BYTES_MIN;
 use crate::routing::{KeyHash, KeyHasher};
 use crate::time::{Mono, Now};
 use budget::Budget;
-pub use eviction::EvictionPolicy;
+pub use eviction::{EvictionPolicy, PATIENCE};
 use eviction::Order;
 use held::LongValues;
 use index::Index;
@@ -69,6 +69,18 @@ pub struct ShardConfig {
     pub policy: EvictionPolicy,
     /// What the keys of commands are hashed with.
     pub hasher: KeyHasher,
+}
+
+/// What an entry takes, in bytes. For tests.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Its record, before rounding.
+    pub record: usize,
+    /// All that it takes in the log and in chunks.
+    pub weight: u64,
+    /// Whether its value lies outside of the record.
+    pub is_long: bool,
 }
 
 /// One shard of the cache.
@@ -213,6 +225,22 @@ impl Shard {
     #[doc(hidden)]
     pub fn keys_in_order(&self) -> impl Iterator<Item = (&[u8], u8)> {
         self.order.entries(&self.log).map(|loc| Entry(self.log.at(loc))).map(|entry| (entry.key(), entry.mark()))
+    }
+
+    /// What the entry with this key takes, if it is there. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn footprint_of(&self, key: &[u8]) -> Option<Footprint> {
+        let loc = self.find(self.hasher.hash(key), key)?;
+        let entry = Entry(self.log.at(loc));
+        Some(Footprint { record: entry.len(), weight: self.weight(loc), is_long: entry.held().is_some() })
+    }
+
+    /// The bytes that are mapped or set aside, those that writes leave free, and the size of a block. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn room_facts(&self) -> (u64, u64, u64) {
+        (self.committed(), self.slack(), self.log.geometry().block_bytes())
     }
 
     /// Time never goes back here, even if it should for the caller: what has expired stays expired.

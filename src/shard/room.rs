@@ -13,8 +13,11 @@ const SMALL_CHANGE_BYTES: u64 = 1024;
 impl Shard {
     /// Bytes in use that do not lie in the log.
     pub(super) fn fixed_bytes(&self) -> u64 {
-        let tables = self.index.bytes() + self.log.table_bytes() + self.values.table_bytes() + self.media.bytes();
-        tables + self.values.chunk_bytes() + self.budget.reserved() + self.budget.buffers()
+        self.table_bytes() + self.values.chunk_bytes() + self.budget.reserved() + self.budget.buffers()
+    }
+
+    fn table_bytes(&self) -> u64 {
+        self.index.bytes() + self.log.table_bytes() + self.values.table_bytes() + self.media.bytes()
     }
 
     /// Bytes that count against the budget.
@@ -48,10 +51,10 @@ impl Shard {
         bytes.saturating_add(least) <= self.budget.limit()
     }
 
-    /// Whether `bytes` fit if every entry goes. Leased values stay even if their entries go.
+    /// Whether `bytes` fit if every entry goes. Leased values stay even if their entries go, and so do tables.
     pub(super) fn can_fit(&self, bytes: u64) -> bool {
-        let immovable = self.budget.reserved() + self.budget.buffers() + self.values.leased_bytes();
-        self.could_hold(immovable.saturating_add(bytes))
+        let immovable = self.table_bytes() + self.budget.reserved() + self.budget.buffers() + self.values.leased_bytes();
+        immovable.saturating_add(bytes).saturating_add(self.slack()) <= self.budget.limit()
     }
 
     /// Whether `bytes` more would be too much, with this much slack.

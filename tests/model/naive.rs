@@ -1,14 +1,15 @@
-//! The model: the same cache, so simple that it can be seen to be right. A list in the order of use, searched from
-//! end to end; what has expired goes before anything else happens.
+//! The model: the same cache, so simple that it can be seen to be right. Lists, searched from end to end.
+//!
+//! *When* an entry must go depends on how records lie in the shard's blocks, which a model cannot know; it is told after
+//! each step which keys are left. *Who* goes it knows itself: each key that is gone must be the one that its own policy
+//! names next.
 
-use cache_service::command::{
-    Conditions, Expires, Meta, NumberText, Outcome, Refusal, Value, ValueKind, Version, VersionSet,
-};
+use cache_service::command::{Conditions, NumberText, Outcome, Refusal, ValueKind, Version, VersionSet};
 use cache_service::limits::INLINE_VALUE_BYTES_MAX;
-use cache_service::shard::Shard;
-use cache_service::shard::stats::ShardStats;
-use cache_service::time::{Now, Ttl, UnixMillis};
-use std::collections::BTreeMap;
+use cache_service::routing::KeyHash;
+use cache_service::shard::{EvictionPolicy, PATIENCE};
+use cache_service::time::{Now, Ttl};
+use std::fmt;
 
 /// What is asked of a key.
 #[derive(Clone, Debug)]
@@ -19,285 +20,213 @@ pub enum Ask {
     Incr { delta: i64, ttl: Option<Ttl> },
 }
 
-/// Names a value: each write makes a new one.
-type ValueId = u64;
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Put { kind, bytes, media, ttl, conditions, .. } => {
+                let (len, media) = (bytes.len(), String::from_utf8_lossy(media));
+                write!(f, "Put of {len} bytes, {kind:?} {media:?}, {ttl:?}, {conditions:?}")
+            }
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
 
 #[derive(Clone, Debug)]
-struct Entry {
-    key: Vec<u8>,
-    id: ValueId,
-    kind: ValueKind,
-    bytes: Vec<u8>,
-    raw_len: u64,
-    media: Vec<u8>,
-    version: Version,
-    created_at: UnixMillis,
-    updated_at: UnixMillis,
-    deadline_ms: Option<u64>,
+pub struct Entry {
+    pub key: Vec<u8>,
+    pub hash: KeyHash,
+    pub kind: ValueKind,
+    pub bytes: Vec<u8>,
+    pub raw_len: u64,
+    pub media: Vec<u8>,
+    pub version: Version,
+    pub created_ms: u64,
+    pub updated_ms: u64,
+    pub deadline_ms: Option<u64>,
+    pub weight: u64,
+    pub uses: u8,
 }
 
 impl Entry {
-    fn footprint(&self) -> u64 {
-        Shard::entry_footprint(self.key.len(), self.media.len(), self.bytes.len() as u64)
-    }
-
-    /// The part of the footprint that a lease keeps.
-    fn blob_footprint(&self) -> u64 {
-        if self.bytes.len() <= INLINE_VALUE_BYTES_MAX {
-            return 0;
-        }
-        self.footprint() - Shard::entry_footprint(self.key.len(), self.media.len(), 0)
+    fn expired(&self, now: Now) -> bool {
+        self.deadline_ms.is_some_and(|deadline| deadline <= now.mono().as_millis())
     }
 }
 
+/// A key that was evicted, and how many bytes had been evicted with it by then.
 #[derive(Debug)]
-struct Leased {
-    bytes: u64,
-    leases: u32,
+struct Ghost {
+    hash: KeyHash,
+    at_bytes: u64,
+    /// The budget has changed since, and with it the measure that the shard counts by.
+    is_blurred: bool,
 }
 
-/// A cache that does what a shard must do.
+/// What a new entry's key is to the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    No,
+    Yes,
+    /// So long ago that the shard, which counts more coarsely, may see it either way.
+    Perhaps,
+}
+
+/// The shard counts evicted bytes in ticks, of which 4096 make a window and whose length is rounded down; this is more
+/// than what both make in all, under the largest budget.
+const TICKS_BYTES: u64 = 8_000;
+
+/// A cache that does what a shard must do. `main` alone holds all entries under LRU. Both lists begin with the next victim.
 #[derive(Debug)]
 pub struct Naive {
-    /// The next victim first.
-    entries: Vec<Entry>,
-    leased: BTreeMap<ValueId, Leased>,
-    limit: u64,
-    ceiling: u64,
-    pub reserved: u64,
-    next_version: u64,
-    pub stats: ShardStats,
-    /// Bytes of long values that died since they were last known to be freed: the most that may lie unfreed.
-    pub dead_bytes_max: u64,
+    policy: EvictionPolicy,
+    pub small: Vec<Entry>,
+    pub main: Vec<Entry>,
+    ghosts: Vec<Ghost>,
+    evicted_bytes: u64,
+    pub evictions: u64,
+    pub recalled: u64,
 }
 
 impl Naive {
-    pub fn new(limit: Option<u64>, first_version: u64) -> Self {
-        let limit = limit.unwrap_or(u64::MAX);
-        Self {
-            entries: Vec::new(),
-            leased: BTreeMap::new(),
-            limit,
-            ceiling: limit,
-            reserved: 0,
-            next_version: first_version,
-            stats: ShardStats::default(),
-            dead_bytes_max: 0,
-        }
-    }
-
-    pub fn apply(&mut self, now: Now, key: &[u8], ask: Ask) -> Outcome<Vec<u8>> {
-        self.expire(now);
-        match ask {
-            Ask::Get { unless, with_value } => self.get(now, key, unless.as_ref(), with_value),
-            Ask::Put { kind, bytes, raw_len, media, ttl, conditions } => {
-                let actual = self.version(key);
-                let id = self.next_version;
-                let (version, updated_at, created_at) = (Version(id), now.unix(), now.unix());
-                let deadline_ms = ttl.deadline_ms(now);
-                let key = key.to_vec();
-                let entry =
-                    Entry { key, id, kind, bytes, raw_len, media, version, created_at, updated_at, deadline_ms };
-                if !conditions.hold_for(actual) {
-                    self.stats.put_conflicts += 1;
-                    self.dead_bytes_max += entry.blob_footprint();
-                    return Outcome::Conflict { actual };
-                }
-                let expires_at = deadline_ms.map(|deadline_ms| now.wall_time_of(deadline_ms));
-                match self.write(entry) {
-                    Ok(version) => Outcome::Written { created: actual.is_none(), version, expires_at },
-                    Err(refusal) => Outcome::Refused(refusal),
-                }
-            }
-            Ask::Delete { conditions } => self.delete(key, &conditions),
-            Ask::Incr { delta, ttl } => self.incr(now, key, delta, ttl).unwrap_or_else(Outcome::Refused),
-        }
-    }
-
-    pub fn version(&self, key: &[u8]) -> Option<Version> {
-        self.position(key).map(|at| self.entries[at].version)
+    pub fn new(policy: EvictionPolicy) -> Self {
+        let (small, main, ghosts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { policy, small, main, ghosts, evicted_bytes: 0, evictions: 0, recalled: 0 }
     }
 
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.small.len() + self.main.len()
     }
 
-    /// Removes what has expired.
-    pub fn expire(&mut self, now: Now) {
-        let expired = |entry: &Entry| entry.deadline_ms.is_some_and(|deadline| deadline <= now.mono().as_millis());
-        while let Some(at) = self.entries.iter().position(expired) {
-            self.remove(at);
-            self.stats.expirations += 1;
+    pub fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.small.iter().chain(&self.main)
+    }
+
+    pub fn find(&self, key: &[u8]) -> Option<&Entry> {
+        self.all().find(|entry| entry.key == key)
+    }
+
+    fn find_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
+        self.small.iter_mut().chain(&mut self.main).find(|entry| entry.key == key)
+    }
+
+    /// Takes an entry out; says whether it was in the small queue.
+    pub fn take(&mut self, key: &[u8]) -> Option<(Entry, bool)> {
+        if let Some(at) = self.small.iter().position(|entry| entry.key == key) {
+            return Some((self.small.remove(at), true));
+        }
+        let at = self.main.iter().position(|entry| entry.key == key)?;
+        Some((self.main.remove(at), false))
+    }
+
+    /// Removes what has expired; returns the keys.
+    pub fn expire(&mut self, now: Now) -> Vec<Vec<u8>> {
+        let gone: Vec<Vec<u8>> = self.all().filter(|entry| entry.expired(now)).map(|entry| entry.key.clone()).collect();
+        gone.iter().for_each(|key| drop(self.take(key)));
+        gone
+    }
+
+    /// Gives an entry another value.
+    pub fn rewrite(&mut self, new: Entry) {
+        let entry = self.find_mut(&new.key).expect("what is rewritten is there");
+        *entry = Entry { uses: entry.uses, created_ms: entry.created_ms, ..new };
+    }
+
+    /// Counts a use.
+    pub fn touch(&mut self, key: &[u8]) {
+        if self.policy == EvictionPolicy::Lru {
+            let (entry, _) = self.take(key).expect("what is used is there");
+            self.main.push(entry);
+        } else {
+            let entry = self.find_mut(key).expect("what is used is there");
+            entry.uses = (entry.uses + 1).min(3);
         }
     }
 
-    /// Takes a lease on the value of `key`.
-    pub fn lease(&mut self, key: &[u8]) -> ValueId {
-        let entry = &self.entries[self.position(key).expect("what is leased is there")];
-        let fresh = Leased { bytes: entry.blob_footprint(), leases: 0 };
-        let id = entry.id;
-        self.leased.entry(id).or_insert(fresh).leases += 1;
-        id
+    /// Puts an entry where one was that has just been taken out.
+    pub fn put_again(&mut self, mut entry: Entry, was_small: bool) {
+        entry.uses = (entry.uses + 1).min(3);
+        if was_small { self.small.push(entry) } else { self.main.push(entry) }
     }
 
-    pub fn release(&mut self, id: ValueId) {
-        let leased = self.leased.get_mut(&id).expect("a lease is released once");
-        leased.leases -= 1;
-        if leased.leases == 0 {
-            let bytes = leased.bytes;
-            self.leased.remove(&id);
-            if self.entries.iter().all(|entry| entry.id != id) {
-                self.dead_bytes_max += bytes;
+    /// Puts a new entry, which comes again if `is_known`.
+    pub fn put_new(&mut self, entry: Entry, is_known: bool) {
+        if is_known {
+            self.recalled += 1;
+            let at = self.ghosts.iter().position(|ghost| ghost.hash == entry.hash);
+            self.ghosts.remove(at.expect("what comes again has been here before"));
+            // If there are more, it may have been another one.
+            self.ghosts.iter_mut().filter(|ghost| ghost.hash == entry.hash).for_each(|ghost| ghost.is_blurred = true);
+        }
+        if is_known || self.policy == EvictionPolicy::Lru { self.main.push(entry) } else { self.small.push(entry) }
+    }
+
+    /// Whether a key was evicted lately, from a cache that may use `limit` bytes.
+    pub fn known(&self, hash: KeyHash, limit: u64) -> Known {
+        let ghosts: Vec<&Ghost> = self.ghosts.iter().filter(|ghost| ghost.hash == hash).collect();
+        match ghosts[..] {
+            [] => Known::No,
+            [ghost] if !ghost.is_blurred && self.evicted_bytes - ghost.at_bytes + TICKS_BYTES < limit / 10 * 9 => {
+                Known::Yes
+            }
+            _ => Known::Perhaps,
+        }
+    }
+
+    /// From now on the shard counts the age of ghosts by another measure.
+    pub fn blur_ghosts(&mut self) {
+        self.ghosts.iter_mut().for_each(|ghost| ghost.is_blurred = true);
+    }
+
+    fn bytes(queue: &[Entry]) -> u64 {
+        queue.iter().map(|entry| entry.weight).sum()
+    }
+
+    /// Evicts as many entries as `missing` names, in the order of the policy: they must be the same.
+    pub fn evict_all(&mut self, mut missing: Vec<Vec<u8>>, trace: &str) {
+        let mut patience = PATIENCE;
+        while !missing.is_empty() {
+            let (victim, was_small) = self.next_victim(&mut patience);
+            let at = missing.iter().position(|key| *key == victim.key);
+            let names: Vec<_> = missing.iter().map(|key| String::from_utf8_lossy(key)).collect();
+            let at = at.unwrap_or_else(|| panic!("{trace}: {:?} should go before {names:?}", victim.key));
+            missing.swap_remove(at);
+            self.evictions += 1;
+            if was_small && self.policy == EvictionPolicy::S3Fifo {
+                self.evicted_bytes += victim.weight;
+                let (hash, at_bytes) = (victim.hash, self.evicted_bytes);
+                self.ghosts.push(Ghost { hash, at_bytes, is_blurred: false });
             }
         }
     }
 
-    pub fn reserve(&mut self, now: Now, bytes: u64) -> bool {
-        self.expire(now);
-        if !self.fits(bytes) {
-            return false;
+    fn next_victim(&mut self, patience: &mut u32) -> (Entry, bool) {
+        if self.policy == EvictionPolicy::Lru {
+            return (self.main.remove(0), false);
         }
-        while self.in_use() + bytes > self.ceiling {
-            self.evict();
+        loop {
+            let is_main_full = Self::bytes(&self.main) > 9 * Self::bytes(&self.small);
+            let from_small = !self.small.is_empty() && (!is_main_full || self.main.is_empty());
+            let mut entry = if from_small { self.small.remove(0) } else { self.main.remove(0) };
+            let stays = if from_small { entry.uses >= 2 } else { entry.uses >= 1 };
+            if !stays || *patience == 0 {
+                return (entry, from_small);
+            }
+            *patience -= 1;
+            entry.uses = if from_small { 0 } else { entry.uses - 1 };
+            self.main.push(entry);
         }
-        self.reserved += bytes;
-        true
-    }
-
-    pub fn set_limit(&mut self, limit: Option<u64>) {
-        self.limit = limit.unwrap_or(u64::MAX);
-        self.ceiling = self.limit.max(self.in_use());
-    }
-
-    pub fn tick(&mut self, now: Now) {
-        self.expire(now);
-        while self.in_use() > self.limit && !self.entries.is_empty() {
-            self.evict();
-        }
-        self.ceiling = self.ceiling.min(self.limit.max(self.in_use()));
-    }
-
-    /// What counts against the budget.
-    pub fn in_use(&self) -> u64 {
-        let orphaned = self.leased.iter().filter(|&(&id, _)| self.entries.iter().all(|entry| entry.id != id));
-        self.live_bytes() + self.reserved + orphaned.map(|(_, leased)| leased.bytes).sum::<u64>()
-    }
-
-    fn live_bytes(&self) -> u64 {
-        self.entries.iter().map(Entry::footprint).sum()
-    }
-
-    fn fits(&self, bytes: u64) -> bool {
-        let leased: u64 = self.leased.values().map(|leased| leased.bytes).sum();
-        self.reserved + leased + bytes <= self.limit
-    }
-
-    fn position(&self, key: &[u8]) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.key == key)
-    }
-
-    fn remove(&mut self, at: usize) -> Entry {
-        let entry = self.entries.remove(at);
-        if !self.leased.contains_key(&entry.id) {
-            self.dead_bytes_max += entry.blob_footprint();
-        }
-        entry
-    }
-
-    fn evict(&mut self) {
-        self.remove(0);
-        self.stats.evictions += 1;
-    }
-
-    fn get(&mut self, now: Now, key: &[u8], unless: Option<&VersionSet>, with_value: bool) -> Outcome<Vec<u8>> {
-        let Some(at) = self.position(key) else {
-            self.stats.misses += 1;
-            return Outcome::Missing;
-        };
-        self.stats.hits += 1;
-        let entry = self.entries.remove(at);
-        self.entries.push(entry.clone());
-        if unless.is_some_and(|versions| versions.contains(Some(entry.version))) {
-            return Outcome::NotModified { version: entry.version };
-        }
-        let meta = Meta {
-            kind: entry.kind,
-            version: entry.version,
-            created_at: entry.created_at,
-            updated_at: entry.updated_at,
-            expires: entry.deadline_ms.map(|deadline_ms| Expires {
-                at: now.wall_time_of(deadline_ms),
-                ttl_secs: ((deadline_ms - now.mono().as_millis()) / 1_000) as u32,
-            }),
-            len: entry.bytes.len() as u64,
-            raw_len: entry.raw_len,
-        };
-        let media = entry.media;
-        if !with_value {
-            return Outcome::Found { meta, media, value: Value::Omitted };
-        }
-        self.stats.bytes_read[entry.kind as usize] += meta.len;
-        Outcome::Found { meta, media, value: Value::Inline(entry.bytes) }
-    }
-
-    fn delete(&mut self, key: &[u8], conditions: &Conditions) -> Outcome<Vec<u8>> {
-        let actual = self.version(key);
-        if !conditions.hold_for(actual) {
-            self.stats.delete_conflicts += 1;
-            return Outcome::Conflict { actual };
-        }
-        let Some(at) = self.position(key) else { return Outcome::Missing };
-        self.remove(at);
-        self.stats.deletes += 1;
-        Outcome::Deleted
-    }
-
-    fn incr(&mut self, now: Now, key: &[u8], delta: i64, ttl: Option<Ttl>) -> Result<Outcome<Vec<u8>>, Refusal> {
-        let old = self.position(key).map(|at| self.entries[at].clone());
-        let text = match &old {
-            None => delta.to_string(),
-            Some(old) if old.kind != ValueKind::Number => return Err(Refusal::NotANumber),
-            Some(old) if old.bytes.len() > INLINE_VALUE_BYTES_MAX => return Err(Refusal::Overflow),
-            Some(old) => sum(std::str::from_utf8(&old.bytes).expect("a number is ASCII"), delta)?,
-        };
-        let kept = old.and_then(|old| old.deadline_ms);
-        let version = self.write(Entry {
-            key: key.to_vec(),
-            id: self.next_version,
-            kind: ValueKind::Number,
-            raw_len: text.len() as u64,
-            bytes: text.clone().into_bytes(),
-            media: Vec::new(),
-            version: Version(self.next_version),
-            created_at: now.unix(),
-            updated_at: now.unix(),
-            deadline_ms: ttl.map_or(kept, |ttl| ttl.deadline_ms(now)),
-        })?;
-        Ok(Outcome::Counted { value: NumberText::from_slice(text.as_bytes()), version })
-    }
-
-    fn write(&mut self, mut entry: Entry) -> Result<Version, Refusal> {
-        if !self.fits(entry.footprint()) {
-            self.dead_bytes_max += entry.blob_footprint();
-            let never = entry.footprint() > self.limit;
-            return Err(if never { Refusal::OverBudget } else { Refusal::NoRoom });
-        }
-        if let Some(at) = self.position(&entry.key) {
-            entry.created_at = self.remove(at).created_at;
-        }
-        while self.in_use() + entry.footprint() > self.ceiling {
-            self.evict();
-        }
-        self.stats.sets += 1;
-        self.stats.bytes_written[entry.kind as usize] += entry.bytes.len() as u64;
-        let version = entry.version;
-        self.next_version = self.next_version.wrapping_add(1);
-        self.entries.push(entry);
-        Ok(version)
     }
 }
 
-fn sum(text: &str, delta: i64) -> Result<String, Refusal> {
+/// What an Incr of `old` makes.
+pub fn sum(old: Option<&Entry>, delta: i64) -> Result<String, Refusal> {
+    let text = match old {
+        None => return Ok(delta.to_string()),
+        Some(old) if old.kind != ValueKind::Number => return Err(Refusal::NotANumber),
+        Some(old) if old.bytes.len() > INLINE_VALUE_BYTES_MAX => return Err(Refusal::Overflow),
+        Some(old) => std::str::from_utf8(&old.bytes).expect("a number is ASCII"),
+    };
     if !text.contains(['.', 'e']) {
         let integer = text.parse::<i128>().map_err(|_| Refusal::Overflow)? + i128::from(delta);
         let in_range = text.parse::<i64>().is_ok() && i64::try_from(integer).is_ok();
@@ -305,4 +234,9 @@ fn sum(text: &str, delta: i64) -> Result<String, Refusal> {
     }
     let float = text.parse::<f64>().expect("a number") + delta as f64;
     if float.is_finite() { Ok(format!("{float:?}")) } else { Err(Refusal::Overflow) }
+}
+
+/// The outcome of an Incr.
+pub fn counted(text: &str, version: Version) -> Outcome<Vec<u8>> {
+    Outcome::Counted { value: NumberText::from_slice(text.as_bytes()), version }
 }

@@ -24,9 +24,9 @@ const USES_MAX: u8 = 0b11;
 const USES: u8 = 0b11;
 /// The bit of a mark that says that the entry is in the main queue.
 const IN_MAIN: u8 = 0b100;
-/// Ghosts are remembered until this part of the cache has been evicted after them: numerator and denominator.
+/// Ghosts are remembered until this part of the limit has been evicted after them: numerator and denominator.
 const GHOST_WINDOW: (u64, u64) = (9, 10);
-/// The clock of the ghosts ticks so often in a window of a full cache.
+/// The clock of the ghosts ticks so often in that time.
 const TICKS_PER_WINDOW: u64 = 4096;
 
 /// The two queues, and the clock of the ghosts, which the index keeps.
@@ -133,11 +133,10 @@ impl S3Fifo {
         true
     }
 
-    /// How old ghosts are now.
-    pub fn ghost_age(&self) -> GhostAge {
-        let window = (self.small_bytes + self.main_bytes) / GHOST_WINDOW.1 * GHOST_WINDOW.0;
-        let ticks_max = (window / self.bytes_per_tick).min(TICKS_PER_WINDOW) as u16;
-        GhostAge { now: self.tick, ticks_max }
+    /// How old ghosts are now, and may be. The limit decides, not what is in the queues: that may be next to nothing
+    /// for a moment, when a long value has just driven everything out.
+    pub const fn ghost_age(&self) -> GhostAge {
+        GhostAge { now: self.tick, ticks_max: TICKS_PER_WINDOW as u16 }
     }
 
     /// The entries of the small queue and of the main queue, the oldest first.

@@ -14,7 +14,7 @@ pub struct Blob {
 /// What comes behind the whole chunks: in memory of the allocator as long as it is short, then in a chunk that is not full.
 #[derive(Debug)]
 pub enum Rest {
-    /// At most [`SHORT_REST_BYTES_MAX`].
+    /// At most [`RECEIVE_STEP_BYTES`].
     Short(Vec<u8>),
     /// So many bytes of a chunk, fewer than all.
     Chunk(Region, usize),

@@ -53,7 +53,8 @@ impl Shard {
 
     /// Whether `bytes` fit if every entry goes. Leased values stay even if their entries go, and so do tables.
     pub(super) fn can_fit(&self, bytes: u64) -> bool {
-        let immovable = self.table_bytes() + self.budget.reserved() + self.budget.buffers() + self.values.leased_bytes();
+        let immovable =
+            self.table_bytes() + self.budget.reserved() + self.budget.buffers() + self.values.leased_bytes();
         immovable.saturating_add(bytes).saturating_add(self.slack()) <= self.budget.limit()
     }
 

@@ -472,7 +472,7 @@ mod memory {
         settle(&mut shard, at(0));
         assert!(shard.log.mapped_bytes() < 16 * MIB, "{}", shard.log.mapped_bytes());
         (0..2_000).for_each(|n| {
-            drop(shard.apply(at(0), command(&key(n), Verb::Delete { conditions: Conditions::default() })))
+            drop(shard.apply(at(0), command(&key(n), Verb::Delete { conditions: Conditions::default() })));
         });
         settle(&mut shard, at(0));
         assert!(shard.log.mapped_bytes() <= 6 * MIB, "{}", shard.log.mapped_bytes());

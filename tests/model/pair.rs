@@ -476,9 +476,8 @@ impl Pair {
             self.model.all().map(|entry| entry.key.clone()).filter(|key| !left.contains(key)).collect();
         let evictions = missing.len() as u64;
         self.model.evict_all(missing, &self.trace);
-        let surplus = |key: &Vec<u8>| {
-            self.model.find(key).is_none() && Some(&key[..]) != but && !self.expired.contains(key)
-        };
+        let surplus =
+            |key: &Vec<u8>| self.model.find(key).is_none() && Some(&key[..]) != but && !self.expired.contains(key);
         assert!(!left.iter().any(surplus), "{}: something is there that should not be", self.trace);
         evictions
     }
@@ -486,7 +485,8 @@ impl Pair {
     /// Follows what the shard has evicted, and compares the order and the marks of all that is left.
     fn follow(&mut self) {
         self.evict_missing(None);
-        let model = self.model.small.iter().map(|entry| (entry, 0)).chain(self.model.main.iter().map(|entry| (entry, 4)));
+        let model =
+            self.model.small.iter().map(|entry| (entry, 0)).chain(self.model.main.iter().map(|entry| (entry, 4)));
         let is_s3_fifo = self.model.main.is_empty() || !self.model.small.is_empty() || self.is_marked();
         let shard = self.shard.keys_in_order().filter(|(key, _)| self.model.find(key).is_some());
         for ((entry, queue), (key, mark)) in model.zip(shard) {
@@ -511,7 +511,12 @@ impl Pair {
         assert_eq!(stats.evictions, self.model.evictions, "{}: evictions", self.trace);
         let (committed, _, block_bytes) = self.shard.room_facts();
         let allowed = self.limit.saturating_add(4 * block_bytes + TABLES_BYTES);
-        assert!(self.is_over || committed <= allowed, "{}: {committed} bytes of {}, blocks of {block_bytes}", self.trace, self.limit);
+        assert!(
+            self.is_over || committed <= allowed,
+            "{}: {committed} bytes of {}, blocks of {block_bytes}",
+            self.trace,
+            self.limit
+        );
     }
 
     /// Gives everything back; nothing may be left.

@@ -47,15 +47,21 @@ impl Shard {
     /// Whether `bytes` could fit into this shard's part of the budget if nothing else were there.
     #[must_use]
     pub fn could_hold(&self, bytes: u64) -> bool {
-        let least = self.slack() + self.index.bytes_min();
-        bytes.saturating_add(least) <= self.budget.limit()
+        self.fits_beside(self.index.bytes_min(), bytes)
     }
 
-    /// Whether `bytes` fit if every entry goes. Leased values stay even if their entries go, and so do tables.
+    /// Whether `bytes` fit if every entry goes. Leased values stay even if their entries go, with what is wasted around
+    /// them, and so do tables.
     pub(super) fn can_fit(&self, bytes: u64) -> bool {
-        let immovable =
-            self.table_bytes() + self.budget.reserved() + self.budget.buffers() + self.values.leased_bytes();
-        immovable.saturating_add(bytes).saturating_add(self.slack()) <= self.budget.limit()
+        let leased = self.values.leased_bytes();
+        let waste = if leased > 0 { self.log.waste_bytes() } else { 0 };
+        self.fits_beside(self.table_bytes() + self.budget.reserved() + self.budget.buffers() + leased + waste, bytes)
+    }
+
+    /// Whether `bytes` fit beside what stays in any case. A block is left for what tables may grow by meanwhile.
+    fn fits_beside(&self, immovable: u64, bytes: u64) -> bool {
+        let needed = immovable + self.slack() + self.log.geometry().block_bytes();
+        needed.saturating_add(bytes) <= self.budget.limit()
     }
 
     /// Whether `bytes` more would be too much, with this much slack.

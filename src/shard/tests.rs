@@ -436,6 +436,17 @@ mod memory {
     }
 
     #[test]
+    fn upkeep_under_a_smaller_budget_frees_what_has_expired_before_it_evicts() {
+        let mut shard = shard(Some(16 * MIB));
+        (0..500).for_each(|n| drop(set(&mut shard, at(0), &key(n), &VALUE, Ttl::NONE)));
+        (500..8_000).for_each(|n| drop(set(&mut shard, at(0), &key(n), &VALUE, secs(1))));
+        shard.set_budget(Some(2 * MIB));
+        settle(&mut shard, at(2_000));
+        assert_eq!((shard.stats().expirations, shard.stats().evictions), (7_500, 0));
+        assert!(shard.committed() <= 2 * MIB);
+    }
+
+    #[test]
     fn a_larger_budget_takes_effect_at_once() {
         let (mut shard, keys) = full(EvictionPolicy::default());
         shard.set_budget(Some(4 * MIB));

@@ -17,7 +17,8 @@ impl Shard {
         let now = self.observe(now);
         let expiry_is_due = self.expire_slice(now);
         let freeing_is_due = self.values.free_dead(BLOB_CHUNKS_FREED_PER_SLICE);
-        let has_shrunk = self.evict_slice(now) | self.compact_slice();
+        // What has expired goes before what lives.
+        let has_shrunk = (!expiry_is_due && self.evict_slice(now)) | self.compact_slice();
         self.unmap_surplus();
         self.stats.expiry_lag_ms = self.expiry_lag_ms(now);
         self.refresh_gauges();
@@ -27,7 +28,7 @@ impl Shard {
     /// Evicts for one slice of work what is over the limit; true if there is nothing in the way of doing more.
     pub fn catch_up(&mut self, now: Now) -> bool {
         let now = self.observe(now);
-        let more = self.evict_slice(now) | self.compact_slice();
+        let more = self.expire_slice(now) || self.evict_slice(now) | self.compact_slice();
         self.refresh_gauges();
         more
     }

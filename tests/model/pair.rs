@@ -133,7 +133,9 @@ impl Pair {
     }
 
     pub fn step(&mut self, random: &mut Random) {
-        match random.below(200) {
+        let what = random.below(200);
+        self.trace += &format!(" ({what})");
+        match what {
             0..3 => self.pass_time(random),
             3 => self.wall_offset_ms = self.wall_offset_ms.wrapping_add_signed(random.of(&[-5_000, 5_000])),
             4..7 => self.tick(),
@@ -490,7 +492,7 @@ impl Pair {
         let is_s3_fifo = self.model.main.is_empty() || !self.model.small.is_empty() || self.is_marked();
         let shard = self.shard.keys_in_order().filter(|(key, _)| self.model.find(key).is_some());
         for ((entry, queue), (key, mark)) in model.zip(shard) {
-            assert_eq!(entry.key, key, "{}: the order", self.trace);
+            assert_eq!(entry.key, key, "{}: the order; {} evictions", self.trace, self.model.evictions);
             assert!(!is_s3_fifo || mark == queue | entry.uses, "{}: {key:?} is marked {mark}", self.trace);
         }
     }

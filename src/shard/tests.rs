@@ -380,6 +380,11 @@ mod memory {
         assert_eq!(set(&mut shard, at(0), &last, &too_long, Ttl::NONE), Outcome::Refused(Refusal::OverBudget));
         settle(&mut shard, at(0));
         assert_eq!(*shard.stats(), before, "a refused long value is freed");
+        let bytes = vec![0; MIB as usize];
+        let typed = Put { kind: ValueKind::Bytes, media: b"never/seen".as_slice(), ..put(&bytes) };
+        let refused = shard.apply(at(0), command(&last, Verb::Put(typed)));
+        assert_eq!(refused, Outcome::Refused(Refusal::OverBudget));
+        shard.assert_invariants();
         assert_eq!(present(&shard, 0..keys).len(), keys - 1);
     }
 

@@ -69,14 +69,16 @@ impl Shard {
             "the parser keeps to the limits"
         );
         let (kind, len) = (new.kind, payload_len(&new.payload));
-        let counter = match &new.payload {
-            Payload::Inline(value) => self.write_short(now, key, hash, value, &new)?,
-            Payload::Blob(_) => self.write_long(now, key, hash, new)?,
+        let written = match &new.payload {
+            Payload::Inline(value) => self.write_short(now, key, hash, value, &new),
+            Payload::Blob(_) => self.write_long(now, key, hash, new),
         };
-        self.stats.sets += 1;
-        self.stats.bytes_written[kind as usize] += len;
+        if written.is_ok() {
+            self.stats.sets += 1;
+            self.stats.bytes_written[kind as usize] += len;
+        }
         self.refresh_gauges();
-        Ok(self.versions.version(counter))
+        written.map(|counter| self.versions.version(counter))
     }
 
     fn write_short(

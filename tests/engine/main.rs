@@ -11,6 +11,7 @@ mod in_flight;
 mod leases;
 mod memory;
 mod mistakes;
+mod parking;
 mod questions;
 mod throttling;
 mod timeouts;

@@ -80,7 +80,7 @@ pub const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Requests of one connection that may wait for their answers; further ones stay unread.
 pub const PIPELINE_DEPTH_MAX: usize = 64;
 /// A connection with more unsent output than this is not read from.
-pub const OUTPUT_HIGH_WATER_BYTES: usize = 256 * 1024;
+pub const OUTPUT_HIGH_WATER_BYTES: usize = 128 * 1024;
 /// When the buffers of a core's connections take more than one in so many bytes of its shard's budget, requests wait for
 /// earlier answers on their connection to be taken.
 pub const BUFFERS_SHARE_DIVISOR: u64 = 8;

@@ -51,6 +51,7 @@ impl StartError {
 /// The first thing that is missing.
 pub fn check(cores: u16) -> Result<usize, StartError> {
     register_membarrier();
+    keep_the_allocator_from_hoarding();
     check_memlock()?;
     let connections = check_fds(cores)?;
     check_io_uring()?;
@@ -63,6 +64,20 @@ fn register_membarrier() {
     // SAFETY: membarrier takes two integers and touches no memory of ours. A failure only costs the time named above.
     unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0) };
 }
+
+/// The C library raises the length from which it gives allocations back to the kernel one by one, up to 32 MiB, when long
+/// ones are freed; from then on the buffers of many connections stay with the process when they are not needed any
+/// more, beyond any budget. Set by hand, the threshold stays where it is.
+#[cfg(target_env = "gnu")]
+fn keep_the_allocator_from_hoarding() {
+    const MMAP_THRESHOLD_BYTES: libc::c_int = 128 * 1024;
+    // SAFETY: `mallopt` takes two integers. A failure only leaves things as they were.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES) };
+}
+
+/// Only the GNU C library is known to do so.
+#[cfg(not(target_env = "gnu"))]
+fn keep_the_allocator_from_hoarding() {}
 
 fn check_memlock() -> Result<(), StartError> {
     let limit = raise(libc::RLIMIT_MEMLOCK, u64::MAX)

@@ -264,7 +264,9 @@ impl Outbox {
             if self.going.is_empty() {
                 self.retire(cx.parts);
             }
-            if self.unsent().len() >= OUTPUT_HIGH_WATER_BYTES {
+            // Where all buffers together take too much, what goes out next waits until all before it has gone out.
+            let high_water = if cx.parts.are_buffers_full() { 1 } else { OUTPUT_HIGH_WATER_BYTES };
+            if self.unsent().len() >= high_water {
                 return;
             }
             match self.going.front_mut() {

@@ -48,6 +48,12 @@ pub enum Awaited {
 }
 
 impl Awaited {
+    /// Whether the request is one of those in progress as operators see them. Who asks for the numbers of all cores is
+    /// not in them, or a server that does nothing would never show 0.
+    const fn is_counted(&self) -> bool {
+        !matches!(self, Self::Survey)
+    }
+
     /// How many single requests this one counts for among those that a connection may have waiting. The answer to a
     /// batch may hold as many values; a question goes to all cores, and one at a time is enough for a connection.
     fn weight(&self) -> usize {
@@ -81,6 +87,13 @@ struct Waiting {
 }
 
 impl Slot {
+    fn is_counted(&self) -> bool {
+        match self {
+            Self::Waiting(waiting) => waiting.awaited.is_counted(),
+            Self::Ready(_) => true,
+        }
+    }
+
     fn weight(&self) -> usize {
         match self {
             Self::Waiting(waiting) => waiting.weight,
@@ -149,7 +162,7 @@ impl Outbox {
 
     /// Makes room for the answer to the next request, which `awaited` will bring. Returns the slot's number.
     pub fn wait(&mut self, parts: &mut Parts, ticket: Ticket, awaited: Awaited) -> u64 {
-        parts.metrics.active_requests += 1;
+        parts.metrics.active_requests += u64::from(awaited.is_counted());
         let weight = awaited.weight();
         self.weight += weight;
         self.slots.push_back(Slot::Waiting(Box::new(Waiting { ticket, awaited, weight })));
@@ -233,6 +246,7 @@ impl Outbox {
         self.held += answer.len();
         let place = usize::try_from(number - self.front).expect("a slot is one of a few");
         let waited = std::mem::replace(&mut self.slots[place], Slot::Ready(answer));
+        cx.parts.metrics.active_requests += u64::from(!waited.is_counted());
         self.weight = self.weight - waited.weight() + 1;
         self.advance(cx);
     }
@@ -315,7 +329,7 @@ impl Outbox {
     pub fn close<H: Host>(self, cx: &mut Context<'_, H>) {
         let going = u64::from(self.going_answered.is_some());
         let in_slots = self.slots.iter().filter(|slot| match slot {
-            Slot::Waiting(_) => true,
+            Slot::Waiting(waiting) => waiting.awaited.is_counted(),
             Slot::Ready(answer) => answer.answered.is_some(),
         });
         cx.parts.metrics.active_requests -= going + in_slots.count() as u64;

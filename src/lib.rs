@@ -15,7 +15,7 @@
 //! # Two halves
 //!
 //! The pure half knows no runtime, no socket and no clock: [`limits`], [`time`], [`command`], [`memory`], [`blob`], [`protocol`],
-//! [`routing`], [`shard`], [`parcel`], [`forward`], [`session`], [`engine`], [`metrics`], [`site`]. Bytes, parcels and the time
+//! [`routing`], [`shard`], [`parcel`], [`forward`], [`session`], [`engine`], [`metrics`], [`insight`], [`site`]. Bytes, parcels and the time
 //! come in as arguments; bytes and parcels go out. The world half is [`runtime`], the only user of glommio and the only
 //! reader of clocks, with [`config`], [`cli`], [`logging`] and [`process_stats`] around it. A test keeps them apart.
 //!
@@ -33,6 +33,7 @@ pub mod command;
 pub mod config;
 pub mod engine;
 pub mod forward;
+pub mod insight;
 pub mod limits;
 pub mod logging;
 pub mod memory;

@@ -60,6 +60,10 @@ pub enum Route {
     Readyz,
     /// Prometheus.
     Metrics,
+    /// The keys asked for most.
+    HotKeys,
+    /// The requests that took longest.
+    SlowLog,
     /// The API's description.
     OpenApi,
     /// The page to read and try the API.
@@ -70,7 +74,7 @@ pub enum Route {
 
 impl Route {
     /// All routes, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Kv,
         Self::BatchGet,
         Self::BatchSet,
@@ -79,6 +83,8 @@ impl Route {
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
+        Self::HotKeys,
+        Self::SlowLog,
         Self::OpenApi,
         Self::Docs,
         Self::Unknown,
@@ -96,6 +102,8 @@ impl Route {
             Self::Healthz => "/healthz",
             Self::Readyz => "/readyz",
             Self::Metrics => "/metrics",
+            Self::HotKeys => "/v1/admin/hotkeys",
+            Self::SlowLog => "/v1/admin/slowlog",
             Self::OpenApi => "/openapi.json",
             Self::Docs => "/docs",
             Self::Unknown => "unknown",
@@ -108,7 +116,13 @@ impl Route {
         match self {
             Self::Kv => "GET, HEAD, PUT, DELETE",
             Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => "POST",
-            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs => "GET, HEAD",
+            Self::Healthz
+            | Self::Readyz
+            | Self::Metrics
+            | Self::HotKeys
+            | Self::SlowLog
+            | Self::OpenApi
+            | Self::Docs => "GET, HEAD",
             Self::Unknown => "",
         }
     }
@@ -120,7 +134,13 @@ impl Route {
         match self {
             Self::Kv => matches!(method, Get | Head | Put | Delete),
             Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => matches!(method, Post),
-            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs => matches!(method, Get | Head),
+            Self::Healthz
+            | Self::Readyz
+            | Self::Metrics
+            | Self::HotKeys
+            | Self::SlowLog
+            | Self::OpenApi
+            | Self::Docs => matches!(method, Get | Head),
             Self::Unknown => false,
         }
     }

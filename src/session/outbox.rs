@@ -5,10 +5,7 @@ use super::stream::Stream;
 use super::ticket::Ticket;
 use crate::engine::parts::{Answered, Host, Parts};
 use crate::limits::{BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX, STREAM_STEP_BYTES};
-use crate::metrics::CoreMetrics;
 use crate::parcel::Parcel;
-use crate::routing::ShardId;
-use crate::time::Mono;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 
@@ -46,8 +43,8 @@ pub enum Awaited {
     Outcome,
     /// All parcels of a batch.
     Batch(Box<super::batch::Batch>),
-    /// The numbers of all cores.
-    Numbers(Box<Numbers>),
+    /// What all cores report.
+    Survey,
 }
 
 impl Awaited {
@@ -56,25 +53,17 @@ impl Awaited {
     fn weight(&self) -> usize {
         match self {
             Self::Outcome => 1,
-            Self::Numbers(_) => PIPELINE_DEPTH_MAX,
+            Self::Survey => PIPELINE_DEPTH_MAX,
             Self::Batch(batch) => batch.len().div_ceil(BATCH_ITEMS_PER_SLOT),
         }
     }
 }
 
+/// Files go out in steps of this many bytes while the buffers of all connections take too much.
+const STEP_BYTES_WHEN_FULL: usize = 4 * 1024;
+
 /// Items of a batch that weigh as much as a request of its own.
 const BATCH_ITEMS_PER_SLOT: usize = 2;
-
-/// Numbers of all cores, as far as they have arrived.
-#[derive(Debug)]
-pub struct Numbers {
-    /// By shard.
-    pub of_core: Vec<Option<Box<CoreMetrics>>>,
-    /// Cores whose lanes were full.
-    pub unasked: Vec<ShardId>,
-    /// Nobody waits longer than this.
-    pub deadline: Mono,
-}
 
 /// A place in the order of answers.
 #[derive(Debug)]
@@ -219,12 +208,6 @@ impl Outbox {
         }
     }
 
-    /// The numbers of the slots whose requests wait for the numbers of other cores.
-    pub fn questions(&self) -> SmallVec<[u64; 1]> {
-        let asks = |slot: &Slot| matches!(slot, Slot::Waiting(it) if matches!(it.awaited, Awaited::Numbers(_)));
-        (self.front..).zip(&self.slots).filter(|(_, slot)| asks(slot)).map(|(number, _)| number).collect()
-    }
-
     /// Where to write the answer for slot `number`: behind what goes out, if it is its turn.
     pub fn begin_slot(&mut self, number: u64) -> Vec<u8> {
         if self.is_turn_of(number) { std::mem::take(&mut self.bytes) } else { Vec::new() }
@@ -265,7 +248,11 @@ impl Outbox {
                 self.retire(cx.parts);
             }
             // Where all buffers together take too much, what goes out next waits until all before it has gone out.
-            let high_water = if cx.parts.are_buffers_full() { 1 } else { OUTPUT_HIGH_WATER_BYTES };
+            let (high_water, step) = if cx.parts.are_buffers_full() {
+                (1, STEP_BYTES_WHEN_FULL)
+            } else {
+                (OUTPUT_HIGH_WATER_BYTES, STREAM_STEP_BYTES)
+            };
             if self.unsent().len() >= high_water {
                 return;
             }
@@ -276,7 +263,7 @@ impl Outbox {
                     self.going.pop_front();
                 }
                 Some(Piece::Static(bytes)) => {
-                    let (now, rest) = bytes.split_at(bytes.len().min(STREAM_STEP_BYTES));
+                    let (now, rest) = bytes.split_at(bytes.len().min(step));
                     self.bytes.extend_from_slice(now);
                     *bytes = rest;
                     if rest.is_empty() {

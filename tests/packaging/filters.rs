@@ -1,8 +1,9 @@
 //! The server under the filters of system calls that the container profile and the unit install.
 
-use crate::support::{Launch, eventually};
+use crate::support::{Launch, PATIENCE, eventually};
 use crate::{file, tools};
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use tempfile::TempDir;
 
 /// Debian's Python, which Debian's binding of libseccomp is for.
@@ -26,13 +27,22 @@ fn assert_works(kind: &str, path: &str) {
     let folder = TempDir::new().expect("a folder to work in");
     let (settings, log) = (folder.path().join("settings"), folder.path().join("log"));
     fs::write(&settings, "").expect("a file can be made");
+    let notify = folder.path().join("notify");
+    let systemd = UnixDatagram::bind(&notify).expect("a socket can be made");
+    systemd.set_read_timeout(Some(PATIENCE)).expect("the socket takes a timeout");
     // A name has to be found, for which the C library asks the kernel in more than one way.
-    let launch = filtered(kind, path, &[], &[("HOST", "localhost")]);
+    let env = [("HOST", "localhost"), ("NOTIFY_SOCKET", notify.to_str().expect("the path is text"))];
+    let launch = filtered(kind, path, &[], &env);
     let mut server = launch.args(&["--env-file", settings.to_str().expect("the path is text")]).start();
 
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the server lives");
     let mode = status.lines().find(|line| line.starts_with("Seccomp:")).expect("the kernel has seccomp");
     assert_eq!(mode.split_whitespace().last(), Some("2"), "no filter is in force: {mode}");
+
+    let mut message = [0; 512];
+    let length = systemd.recv(&mut message).expect("systemd is told that the server is ready");
+    let message = String::from_utf8_lossy(&message[..length]);
+    assert!(message.contains("READY=1"), "{message}");
 
     let mut client = server.client();
     client.get_path("/healthz").expect_status(200);

@@ -30,6 +30,15 @@ fn name_of_own(option: &str) -> String {
     String::from_utf8(output.stdout).expect("names are text").trim().to_owned()
 }
 
+/// Ends the clients when this is dropped, be it by a failure, for the end of which they would be waited for.
+struct StopAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The folder with the log, and what rotates it.
 struct Rotation {
     folder: TempDir,
@@ -113,13 +122,14 @@ fn no_line_is_lost_while_logs_are_rotated() {
                 })
             })
             .collect();
+        let stop_at_the_end = StopAtTheEnd(&stop);
         let some_requests = || (requests_in(&rotation.read("cache.log")) > 50).then_some(());
         for _ in 0..2 {
             eventually("requests are in the log", some_requests);
             rotation.rotate(&server);
         }
         eventually("requests are in the log", some_requests);
-        stop.store(true, Ordering::Relaxed);
+        drop(stop_at_the_end);
         clients.into_iter().map(|client| client.join().expect("a client ends well")).sum::<usize>()
     });
 

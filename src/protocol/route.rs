@@ -64,13 +64,15 @@ pub enum Route {
     OpenApi,
     /// The page to read and try the API.
     Docs,
+    /// The page that shows how the server does.
+    Dashboard,
     /// No such path.
     Unknown,
 }
 
 impl Route {
     /// All routes, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Kv,
         Self::BatchGet,
         Self::BatchSet,
@@ -81,6 +83,7 @@ impl Route {
         Self::Metrics,
         Self::OpenApi,
         Self::Docs,
+        Self::Dashboard,
         Self::Unknown,
     ];
 
@@ -98,6 +101,7 @@ impl Route {
             Self::Metrics => "/metrics",
             Self::OpenApi => "/openapi.json",
             Self::Docs => "/docs",
+            Self::Dashboard => "/dashboard",
             Self::Unknown => "unknown",
         }
     }
@@ -108,7 +112,7 @@ impl Route {
         match self {
             Self::Kv => "GET, HEAD, PUT, DELETE",
             Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => "POST",
-            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs => "GET, HEAD",
+            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs | Self::Dashboard => "GET, HEAD",
             Self::Unknown => "",
         }
     }
@@ -120,7 +124,7 @@ impl Route {
         match self {
             Self::Kv => matches!(method, Get | Head | Put | Delete),
             Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => matches!(method, Post),
-            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs => matches!(method, Get | Head),
+            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs | Self::Dashboard => matches!(method, Get | Head),
             Self::Unknown => false,
         }
     }

@@ -7,6 +7,8 @@ import { HISTORY_SECONDS, over } from "./history.js";
 const LINES_MAX = 8;
 const COLOURS = 8;
 const HEIGHT = 170;
+// A page that has just been opened shows so much, and then more until it is all.
+const SPAN_SECONDS_MIN = 60;
 const FONT = "11px system-ui, sans-serif";
 const DASHES = [[], [6, 4]];
 
@@ -25,7 +27,8 @@ function byCore(points, pick) {
   }
   const sorted = points.map((point) => [...of(point).values()].sort((a, b) => a - b));
   const at = (part) => sorted.map((values) => values[Math.round((values.length - 1) * part)] ?? null);
-  return [line("busiest", 0, at(1)), line("median", 1, at(0.5)), line("idlest", 2, at(0))];
+  const digest = [["busiest", 1], ["median", 0.5], ["idlest", 0]];
+  return digest.map(([label, part], n) => line(label, n, at(part), { isDigest: true }));
 }
 
 const valuesOf = (points, pick) => points.map((point) => (point.isGap ? null : pick(point)));
@@ -77,7 +80,6 @@ const SPECS = [
 
 export class Charts {
   constructor() {
-    this.now = Date.now() / 1000;
     this.ink = { text: "", grid: "" };
     this.charts = SPECS.map((spec) => new Chart(spec, this));
     this.takeColours();
@@ -102,6 +104,8 @@ export class Charts {
 
   draw(points, now) {
     this.now = now;
+    const first = Math.min(points[0]?.time ?? now, now - SPAN_SECONDS_MIN);
+    this.since = Math.max(first, now - HISTORY_SECONDS);
     this.charts.forEach((chart) => chart.draw(points));
   }
 }
@@ -139,10 +143,11 @@ class Chart {
       this.legend.replaceChildren(item("This server does not tell."));
       return;
     }
+    this.isStacked = this.spec.isStacked && !lines[0].isDigest;
     const hasOthers = lines.map(({ label }) => label).join() !== this.lines.map(({ label }) => label).join();
     this.lines = lines;
     this.times = points.map((point) => point.time);
-    const data = [this.times, ...(this.spec.isStacked ? stacked(lines) : lines.map((it) => it.values.map(finite)))];
+    const data = [this.times, ...(this.isStacked ? stacked(lines) : lines.map((it) => it.values.map(finite)))];
     if (hasOthers || !this.plot) {
       this.forget();
       this.makeLegend();
@@ -162,6 +167,7 @@ class Chart {
     this.values = this.lines.map(({ label, colour, isDashed }, n) => {
       const entry = item();
       const swatch = document.createElement("span");
+      swatch.setAttribute("aria-hidden", "true");
       swatch.className = `swatch ink-${colour}${this.dashOf({ colour: n, isDashed }).length > 0 ? " dashed" : ""}`;
       const value = document.createElement("b");
       entry.append(swatch, `${label} `, value);
@@ -170,7 +176,11 @@ class Chart {
     this.when = item();
     this.when.className = "when";
     this.when.setAttribute("aria-hidden", "true");
-    this.legend.replaceChildren(...this.values.map(({ entry }) => entry), this.when);
+    this.total = document.createElement("b");
+    const all = item("all ");
+    all.append(this.total);
+    const isSum = this.isStacked && this.lines.length > 1;
+    this.legend.replaceChildren(...this.values.map(({ entry }) => entry), ...(isSum ? [all] : []), this.when);
   }
 
   // The numbers under the pointer, or else the newest.
@@ -181,6 +191,8 @@ class Chart {
     this.lines.forEach(({ values }, n) => {
       this.values[n].value.textContent = at < 0 ? NOTHING : this.spec.format(values[at]);
     });
+    const numbers = this.lines.map(({ values }) => values[at] ?? null);
+    this.total.textContent = this.spec.format(numbers.includes(null) ? null : numbers.reduce((a, b) => a + b, 0));
     this.when.textContent = isPointed ? `at ${clock(this.times[at])}` : "";
   }
 
@@ -197,12 +209,12 @@ class Chart {
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: "dashboard" }, points: { size: 7 } },
       hooks: { setCursor: [() => this.values && this.plot && this.tell()] },
       scales: {
-        x: { time: true, range: () => [charts.now - HISTORY_SECONDS, charts.now] },
+        x: { time: true, range: () => [charts.since, charts.now] },
         y: { distr: spec.isLog ? 3 : 1, range: (_, min, max) => this.rangeOf(min, max) },
       },
       axes: [this.timeAxis(), this.valueAxis()],
       series: [{}, ...this.lines.map((it, n) => this.seriesOf(it, n))],
-      bands: spec.isStacked ? this.lines.slice(1).map((_, n) => ({ series: [n + 2, n + 1] })) : [],
+      bands: this.isStacked ? this.lines.slice(1).map((_, n) => ({ series: [n + 2, n + 1] })) : [],
     };
   }
 
@@ -224,8 +236,11 @@ class Chart {
   }
 
   timeAxis() {
-    const values = (_, splits) => splits.map((seconds) => clock(seconds, false));
-    return { ...this.axis(), values, incrs: [60, 120], space: 44, size: 24 };
+    // A time that would be cut off at the edge is left out.
+    const fits = (plot, seconds) => plot.valToPos(seconds, "x") < plot.over.clientWidth - 18;
+    const values = (plot, splits, _, __, step) =>
+      splits.map((seconds) => (fits(plot, seconds) ? clock(seconds, step < 60) : ""));
+    return { ...this.axis(), values, incrs: [15, 30, 60, 120], space: 64, size: 24 };
   }
 
   valueAxis() {
@@ -233,20 +248,25 @@ class Chart {
     const incrs = spec.isBinary ? { incrs: Array.from({ length: 50 }, (_, n) => 2 ** n) } : {};
     const powers = (_, splits) => splits.map((it) => (Math.abs(Math.log10(it) % 1) % 1 < 1e-9 ? it : null));
     const values = (_, splits) => splits.map((it) => (it === null ? "" : spec.format(it)));
-    return { ...this.axis(), ...incrs, ...(spec.isLog ? { filter: powers } : {}), values, space: 34, size: 62 };
+    const axis = { ...this.axis(), ...incrs, values, space: 34, size: spec.isShare ? 48 : 62 };
+    if (spec.isLog) {
+      Object.assign(axis, { filter: powers, grid: { ...axis.grid, filter: powers } });
+      axis.ticks.filter = powers;
+    }
+    return axis;
   }
 
   seriesOf({ label, colour, isDashed, isFilled }, n) {
     const { charts, spec } = this;
     const stroke = () => charts.palette[colour];
-    const isArea = spec.isStacked || spec.isFilled || isFilled;
+    const isArea = this.isStacked || spec.isFilled || isFilled;
     return {
       label,
       stroke,
       width: isDashed ? 1.5 : 2,
       dash: this.dashOf({ colour: n, isDashed }),
       // A bit of the line's own colour.
-      fill: isArea ? () => stroke().replace("rgb(", "rgba(").replace(")", `, ${spec.isStacked ? 0.3 : 0.14})`) : undefined,
+      fill: isArea ? () => stroke().replace("rgb(", "rgba(").replace(")", `, ${this.isStacked ? 0.3 : 0.14})`) : undefined,
       // A number between two gaps has no line that would show it.
       points: { show: () => false, filter: (plot, at) => lonely(plot.data[at]), size: 5, fill: stroke },
     };

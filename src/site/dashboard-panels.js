@@ -37,6 +37,7 @@ export function fill(id, rows, nothing) {
   const made = rows.map((cells) => {
     const row = document.createElement("tr");
     row.append(...cells.map((cell, column) => cellOf(cell, heads[column].className)));
+    row.classList.toggle("quiet", id === "refusals" && cells.at(-1) === "0");
     return row;
   });
   if (made.length === 0) {

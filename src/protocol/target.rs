@@ -216,7 +216,9 @@ mod tests {
             for fixed in [Route::BatchGet, Route::BatchSet, Route::BatchDelete, Route::Healthz, Route::Metrics] {
                 assert_eq!(resolve(method, fixed.template()), Target::Fixed(fixed));
             }
-            for unknown in ["/", "/v1/kv", "/v1/kv/a/b", "/v1/kv/batch/", "/v1/kv/batch/put", "//v1/kv/a", "/docs/", "/dashboard/"] {
+            for unknown in
+                ["/", "/v1/kv", "/v1/kv/a/b", "/v1/kv/batch/", "/v1/kv/batch/put", "//v1/kv/a", "/docs/", "/dashboard/"]
+            {
                 assert_eq!(resolve(method, unknown), Target::Fixed(Route::Unknown), "{unknown}");
             }
         }

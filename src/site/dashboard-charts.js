@@ -10,6 +10,11 @@ const HEIGHT = 170;
 // A page that has just been opened shows so much, and then more until it is all.
 const SPAN_SECONDS_MIN = 60;
 const FONT = "11px system-ui, sans-serif";
+// Half the width of a time below a chart.
+const LABEL_HALF = 20;
+// Steps between the values beside a chart: powers of two for bytes, and what can be said in few digits for the rest.
+const STEPS_BINARY = Array.from({ length: 50 }, (_, n) => 2 ** n);
+const STEPS_DECIMAL = Array.from({ length: 12 }, (_, n) => [0.2, 0.5, 1].map((it) => it * 10 ** n)).flat();
 const DASHES = [[], [6, 4]];
 
 const line = (label, colour, values, more = {}) => ({ label, colour, values, ...more });
@@ -237,7 +242,8 @@ class Chart {
 
   timeAxis() {
     // A time that would be cut off at the edge is left out.
-    const fits = (plot, seconds) => plot.valToPos(seconds, "x") < plot.over.clientWidth - 18;
+    const { charts } = this;
+    const fits = (plot, seconds) => ((charts.now - seconds) / (charts.now - charts.since)) * plot.width > LABEL_HALF;
     const values = (plot, splits, _, __, step) =>
       splits.map((seconds) => (fits(plot, seconds) ? clock(seconds, step < 60) : ""));
     return { ...this.axis(), values, incrs: [15, 30, 60, 120], space: 64, size: 24 };
@@ -245,10 +251,10 @@ class Chart {
 
   valueAxis() {
     const { spec } = this;
-    const incrs = spec.isBinary ? { incrs: Array.from({ length: 50 }, (_, n) => 2 ** n) } : {};
     const powers = (_, splits) => splits.map((it) => (Math.abs(Math.log10(it) % 1) % 1 < 1e-9 ? it : null));
     const values = (_, splits) => splits.map((it) => (it === null ? "" : spec.format(it)));
-    const axis = { ...this.axis(), ...incrs, values, space: 34, size: spec.isShare ? 48 : 62 };
+    const incrs = spec.isBinary ? STEPS_BINARY : spec.isShare ? [0.25, 0.5, 1] : STEPS_DECIMAL;
+    const axis = { ...this.axis(), ...(spec.isLog ? {} : { incrs }), values, space: 34, size: spec.isShare ? 48 : 62 };
     if (spec.isLog) {
       Object.assign(axis, { filter: powers, grid: { ...axis.grid, filter: powers } });
       axis.ticks.filter = powers;

@@ -66,7 +66,8 @@ async function ask() {
     if (answer.ok) {
       return { text: await answer.text() };
     }
-    const problem = `The server is there, but refuses to tell its metrics (status ${answer.status}).`;
+    const { error } = await answer.json().catch(() => ({}));
+    const problem = `The server is there, but refuses (${answer.status}): ${error?.message ?? "it does not say why"}.`;
     return { word: "Refusing", problem };
   } catch (error) {
     return error.name === "TimeoutError"

@@ -243,6 +243,7 @@ async function photograph() {
             await prefer(theme);
             await browser.run("scrollTo(0, 0)");
             await pause(1000);
+            await browser.until("a server that is up", async () => (await text("status-word")) === "Up");
             const height = await browser.run("return document.documentElement.scrollHeight");
             const clip = { x: 0, y: 0, width, height, scale: 1 };
             const { data } = await browser.cdp("Page.captureScreenshot", { captureBeyondViewport: true, clip });

@@ -1,5 +1,5 @@
 //! Makes the files of `src/site` ready to be embedded: takes the browser part of Swagger UI out of the archive that its
-//! crate carries, puts the package's version into the description, and gives every file a tag of its content.
+//! crate carries and uPlot from `third_party`, puts versions where they belong, and gives every file a tag of its content.
 //! Reaches no network: everything comes from this tree and from packages that Cargo has checked already.
 
 use flate2::bufread::DeflateDecoder;
@@ -18,18 +18,42 @@ const TAKEN: [(&str, &str); 4] = [
 ];
 
 /// What is taken from the source tree.
-const OWN: [&str; 4] = ["openapi.json", "docs.html", "docs.js", "docs.css"];
+const OWN: [&str; 14] = [
+    "openapi.json",
+    "docs.html",
+    "docs.js",
+    "docs.css",
+    "dashboard.html",
+    "dashboard.css",
+    "dashboard.js",
+    "dashboard-admin.js",
+    "dashboard-charts.js",
+    "dashboard-format.js",
+    "dashboard-history.js",
+    "dashboard-metrics.js",
+    "dashboard-panels.js",
+    "dashboard-theme.js",
+];
+
+/// Where uPlot is, what is taken of it, and under which name it is embedded.
+const UPLOT: &str = "third_party/uplot";
+const UPLOT_TAKEN: [(&str, &str); 3] =
+    [("uPlot.iife.min.js", "uplot.js"), ("uPlot.min.css", "uplot.css"), ("LICENSE", "uplot-license.txt")];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/site");
+    println!("cargo::rerun-if-changed={UPLOT}");
     let target = PathBuf::from(std::env::var("OUT_DIR")?);
     let swagger_ui_version = unpack(&target)?;
     println!("cargo::rustc-env=SWAGGER_UI_VERSION={swagger_ui_version}");
+    let uplot_version = copy_uplot(&target)?;
+    println!("cargo::rustc-env=UPLOT_VERSION={uplot_version}");
     for name in OWN {
         let text = std::fs::read_to_string(Path::new("src/site").join(name))?
             .replace("@PACKAGE_VERSION@", &std::env::var("CARGO_PKG_VERSION")?)
-            .replace("@SWAGGER_UI_VERSION@", &swagger_ui_version);
+            .replace("@SWAGGER_UI_VERSION@", &swagger_ui_version)
+            .replace("@UPLOT_VERSION@", &uplot_version);
         embed(&target, name, text.as_bytes())?;
     }
     Ok(())
@@ -58,6 +82,17 @@ fn unpack(target: &Path) -> Result<String, Box<dyn Error>> {
         taken += 1;
     }
     if taken == TAKEN.len() { Ok(version) } else { Err("Swagger UI's archive lacks a file".into()) }
+}
+
+/// Takes [`UPLOT_TAKEN`] as it is, and tells the version of uPlot, which its first line has in brackets.
+fn copy_uplot(target: &Path) -> Result<String, Box<dyn Error>> {
+    for (path, name) in UPLOT_TAKEN {
+        embed(target, name, &std::fs::read(Path::new(UPLOT).join(path))?)?;
+    }
+    let script = std::fs::read_to_string(Path::new(UPLOT).join(UPLOT_TAKEN[0].0))?;
+    let banner = script.lines().next().unwrap_or_default();
+    let version = banner.split_once("(v").and_then(|(_, rest)| rest.split_once(')'));
+    Ok(version.ok_or("uPlot's first line does not tell its version")?.0.to_owned())
 }
 
 /// Leaves a file to be embedded, and its tag in an environment variable such as `TAG_OF_DOCS_JS`.

@@ -68,13 +68,15 @@ pub enum Route {
     OpenApi,
     /// The page to read and try the API.
     Docs,
+    /// The page that shows how the server does.
+    Dashboard,
     /// No such path.
     Unknown,
 }
 
 impl Route {
     /// All routes, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Kv,
         Self::BatchGet,
         Self::BatchSet,
@@ -87,6 +89,7 @@ impl Route {
         Self::SlowLog,
         Self::OpenApi,
         Self::Docs,
+        Self::Dashboard,
         Self::Unknown,
     ];
 
@@ -106,6 +109,7 @@ impl Route {
             Self::SlowLog => "/v1/admin/slowlog",
             Self::OpenApi => "/openapi.json",
             Self::Docs => "/docs",
+            Self::Dashboard => "/dashboard",
             Self::Unknown => "unknown",
         }
     }
@@ -122,7 +126,8 @@ impl Route {
             | Self::HotKeys
             | Self::SlowLog
             | Self::OpenApi
-            | Self::Docs => "GET, HEAD",
+            | Self::Docs
+            | Self::Dashboard => "GET, HEAD",
             Self::Unknown => "",
         }
     }
@@ -140,7 +145,8 @@ impl Route {
             | Self::HotKeys
             | Self::SlowLog
             | Self::OpenApi
-            | Self::Docs => matches!(method, Get | Head),
+            | Self::Docs
+            | Self::Dashboard => matches!(method, Get | Head),
             Self::Unknown => false,
         }
     }

@@ -56,8 +56,10 @@ pub fn resolve(method: Method, path: &str) -> Target<'_> {
         "/v1/admin/slowlog" => Route::SlowLog,
         "/openapi.json" => Route::OpenApi,
         "/docs" => Route::Docs,
-        // The page's files; which of them there are is not known here.
+        "/dashboard" => Route::Dashboard,
+        // The pages' files; which of them there are is not known here.
         _ if path.strip_prefix("/docs/").is_some_and(|file| !file.is_empty()) => Route::Docs,
+        _ if path.strip_prefix("/dashboard/").is_some_and(|file| !file.is_empty()) => Route::Dashboard,
         _ => Route::Unknown,
     })
 }
@@ -228,13 +230,16 @@ mod tests {
             for fixed in [Route::BatchGet, Route::BatchSet, Route::BatchDelete, Route::Healthz, Route::HotKeys] {
                 assert_eq!(resolve(method, fixed.template()), Target::Fixed(fixed));
             }
-            for unknown in ["/", "/v1/kv", "/v1/kv/a/b", "/v1/kv/batch/", "/v1/kv/batch/put", "//v1/kv/a", "/docs/"] {
+            for unknown in
+                ["/", "/v1/kv", "/v1/kv/a/b", "/v1/kv/batch/", "/v1/kv/batch/put", "//v1/kv/a", "/docs/", "/dashboard/"]
+            {
                 assert_eq!(resolve(method, unknown), Target::Fixed(Route::Unknown), "{unknown}");
             }
         }
         assert_eq!(resolve(Post, "/v1/kv/incr"), Target::Fixed(Route::Incr));
         assert_eq!(resolve(Get, "/docs/page.js"), Target::Fixed(Route::Docs));
-        for fixed in [Route::Readyz, Route::Metrics, Route::SlowLog, Route::OpenApi, Route::Docs] {
+        assert_eq!(resolve(Get, "/dashboard/page.js"), Target::Fixed(Route::Dashboard));
+        for fixed in [Route::Readyz, Route::Metrics, Route::SlowLog, Route::OpenApi, Route::Docs, Route::Dashboard] {
             assert_eq!(resolve(Get, fixed.template()).route(), fixed);
         }
     }

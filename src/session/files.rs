@@ -1,4 +1,4 @@
-//! The API's description and the page to read it on: bytes of the program, given out by whichever core is asked.
+//! The API's description, the page to read it on, and the page that shows how the server does: bytes of the program, given out by whichever core is asked.
 
 use super::outbox::{Answer, Piece};
 use super::writing::Failure;
@@ -11,12 +11,16 @@ use crate::protocol::route::{Method, Route};
 use crate::site;
 
 impl Session {
-    /// GET and HEAD of a file. An error has answered nothing.
-    pub(super) fn give_file<H: Host>(&mut self, cx: &mut Context<'_, H>, head: &Head<'_>) -> Result<usize, Failure> {
+    /// GET and HEAD of a file below `route`. An error has answered nothing.
+    pub(super) fn give_file<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        head: &Head<'_>,
+        route: Route,
+    ) -> Result<usize, Failure> {
         let resource = site::find(head.path).ok_or_else(Failure::no_such_path)?;
         let known = conditions::conditions(head)?.if_none_match;
         let unchanged = known.is_some_and(|tags| tags.contains(version_from_text(resource.tag.as_bytes())));
-        let route = if resource.path == site::DESCRIPTION { Route::OpenApi } else { Route::Docs };
         let mut ticket = self.ticket(cx, head, route);
         ticket.keep_alive &= self.skip_body(cx, head);
         let date = cx.parts.date(cx.now);

@@ -133,7 +133,7 @@ impl Session {
                 let sink = Sink::batch_set(cx.parts.settings.max_item_bytes);
                 self.begin_body(cx, head, Route::BatchSet, sink, following)
             }
-            Target::Fixed(Route::OpenApi | Route::Docs) => self.give_file(cx, head),
+            Target::Fixed(route @ (Route::OpenApi | Route::Docs | Route::Dashboard)) => self.give_file(cx, head, route),
             Target::Fixed(Route::Incr) => self.begin_body(cx, head, Route::Incr, Sink::incr(), following),
             Target::Fixed(route) => self.ask_admin(cx, head, route),
         }

@@ -1,19 +1,22 @@
-//! What the server has to show of itself: the API's description, and the page to read and try it.
+//! What the server has to show of itself: the API's description, the page to read and try it, and the page that shows
+//! how the server does.
 //!
 //! These are bytes of the program: they are the same on every core, need no question to anybody, and change only with
-//! the release. Anything below [`PAGE`] that has the version of Swagger UI in its name may be kept for ever; the rest is
+//! the release. Anything that has the version of Swagger UI or of uPlot in its name may be kept for ever; the rest is
 //! asked for anew each time, and answered with 304 as long as the release is the same.
 //!
-//! The page lives on the origin of the API, where a visitor may type in a token. So it may load and call nothing but
-//! that origin, run no script that is not one of these files, stand in nobody's frame, and take nothing from its own
+//! The pages live on the origin of the API, where a visitor may type in a token. So they may load and call nothing but
+//! that origin, run no script that is not one of these files, stand in nobody's frame, and take nothing from their own
 //! address.
 
 /// Where the description is.
 pub const DESCRIPTION: &str = "/openapi.json";
 /// Where the page is; its files are below.
 pub const PAGE: &str = "/docs";
+/// Where the page is that shows how the server does; its files are below.
+pub const DASHBOARD: &str = "/dashboard";
 
-/// The fields of the page. Images may be `data:`, for those that are in Swagger UI's styles.
+/// The fields of a page. Images may be `data:`, for those that are in Swagger UI's styles.
 const PAGE_FIELDS: &str = concat!(
     "\r\nCache-Control: no-cache",
     "\r\nContent-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; ",
@@ -57,11 +60,18 @@ macro_rules! resource {
     };
 }
 
+/// One of our own scripts.
+macro_rules! script {
+    ($path:literal, $file:literal, $tag:literal) => {
+        resource!($path, "text/javascript; charset=utf-8", FRESH, $file, $tag)
+    };
+}
+
 /// Everything there is.
-static RESOURCES: [Resource; 8] = [
+static RESOURCES: [Resource; 21] = [
     resource!(DESCRIPTION, "application/json; charset=utf-8", FRESH, "openapi.json", "TAG_OF_OPENAPI_JSON"),
     resource!(PAGE, "text/html; charset=utf-8", PAGE_FIELDS, "docs.html", "TAG_OF_DOCS_HTML"),
-    resource!("/docs/page.js", "text/javascript; charset=utf-8", FRESH, "docs.js", "TAG_OF_DOCS_JS"),
+    script!("/docs/page.js", "docs.js", "TAG_OF_DOCS_JS"),
     resource!("/docs/page.css", "text/css; charset=utf-8", FRESH, "docs.css", "TAG_OF_DOCS_CSS"),
     resource!(
         concat!("/docs/swagger-ui-", env!("SWAGGER_UI_VERSION"), ".js"),
@@ -90,6 +100,37 @@ static RESOURCES: [Resource; 8] = [
         FRESH,
         "swagger-ui-notice.txt",
         "TAG_OF_SWAGGER_UI_NOTICE_TXT"
+    ),
+    resource!(DASHBOARD, "text/html; charset=utf-8", PAGE_FIELDS, "dashboard.html", "TAG_OF_DASHBOARD_HTML"),
+    resource!("/dashboard/page.css", "text/css; charset=utf-8", FRESH, "dashboard.css", "TAG_OF_DASHBOARD_CSS"),
+    script!("/dashboard/page.js", "dashboard.js", "TAG_OF_DASHBOARD_JS"),
+    script!("/dashboard/admin.js", "dashboard-admin.js", "TAG_OF_DASHBOARD_ADMIN_JS"),
+    script!("/dashboard/charts.js", "dashboard-charts.js", "TAG_OF_DASHBOARD_CHARTS_JS"),
+    script!("/dashboard/format.js", "dashboard-format.js", "TAG_OF_DASHBOARD_FORMAT_JS"),
+    script!("/dashboard/history.js", "dashboard-history.js", "TAG_OF_DASHBOARD_HISTORY_JS"),
+    script!("/dashboard/metrics.js", "dashboard-metrics.js", "TAG_OF_DASHBOARD_METRICS_JS"),
+    script!("/dashboard/panels.js", "dashboard-panels.js", "TAG_OF_DASHBOARD_PANELS_JS"),
+    script!("/dashboard/theme.js", "dashboard-theme.js", "TAG_OF_DASHBOARD_THEME_JS"),
+    resource!(
+        concat!("/dashboard/uplot-", env!("UPLOT_VERSION"), ".js"),
+        "text/javascript; charset=utf-8",
+        FOR_EVER,
+        "uplot.js",
+        "TAG_OF_UPLOT_JS"
+    ),
+    resource!(
+        concat!("/dashboard/uplot-", env!("UPLOT_VERSION"), ".css"),
+        "text/css; charset=utf-8",
+        FOR_EVER,
+        "uplot.css",
+        "TAG_OF_UPLOT_CSS"
+    ),
+    resource!(
+        "/dashboard/uplot-license.txt",
+        "text/plain; charset=utf-8",
+        FRESH,
+        "uplot-license.txt",
+        "TAG_OF_UPLOT_LICENSE_TXT"
     ),
 ];
 

@@ -146,28 +146,44 @@ fn the_description_is_whole_and_of_this_release() {
 #[test]
 fn every_resource_is_found_under_its_route() {
     for resource in &RESOURCES {
-        let route = if resource.path == DESCRIPTION { Route::OpenApi } else { Route::Docs };
+        let route = match resource.path {
+            DESCRIPTION => Route::OpenApi,
+            path if path.starts_with(DASHBOARD) => Route::Dashboard,
+            _ => Route::Docs,
+        };
         assert_eq!(resolve(Method::Get, resource.path), Target::Fixed(route), "{}", resource.path);
         assert_eq!(crate::protocol::conditions::VERSION_CHARS, resource.tag.len());
         assert!(resource.fields.starts_with("\r\n") && !resource.fields.ends_with("\r\n") && !resource.body.is_empty());
     }
-    assert!(find("/docs/").is_none() && find("/docs/../openapi.json").is_none());
+    for nothing in ["/docs/", "/docs/../openapi.json", "/dashboard/", "/docs/theme.js"] {
+        assert!(find(nothing).is_none(), "{nothing}");
+    }
 }
 
 #[test]
-fn the_page_needs_only_what_is_here_and_runs_no_script_of_its_own() {
-    let page = text_of(PAGE);
-    let mut links = 0;
-    for attribute in ["src=\"", "href=\""] {
-        for rest in page.split(attribute).skip(1) {
-            let link = rest.split('"').next().unwrap();
-            links += 1;
-            assert!(link == "data:," || find(&format!("/{link}")).is_some(), "{link} leads nowhere");
+fn the_pages_need_only_what_is_here_and_run_no_script_of_their_own() {
+    for page in [PAGE, DASHBOARD].map(text_of) {
+        let mut links = 0;
+        for attribute in ["src=\"", "href=\""] {
+            for rest in page.split(attribute).skip(1) {
+                let link = rest.split('"').next().unwrap();
+                links += 1;
+                let is_report = resolve(Method::Get, &format!("/{link}")).route() == Route::Metrics;
+                let is_known = link == "data:," || is_report || find(&format!("/{link}")).is_some();
+                assert!(is_known, "{link} leads nowhere");
+            }
         }
+        assert!(links >= 7, "{links}");
+        let mut scripts = page.split("<script").skip(1);
+        let is_file = |script: &str| script.starts_with(" src=") && script.contains("\"></script>");
+        assert!(scripts.all(is_file), "a script stands in the page");
+        let forbidden = ["style=", "<style", " onclick", " onload", " onerror"];
+        assert!(forbidden.iter().all(|it| !page.contains(it)), "the policy forbids these");
     }
-    assert!(links >= 7, "{links}");
-    assert!(page.split("<script").skip(1).all(|script| script.starts_with(" src=")), "a script stands in the page");
-    assert!(!page.contains("style=") && !page.contains("<style") && !page.contains(" on"), "the policy forbids these");
+}
+
+#[test]
+fn the_pages_scripts_are_told_by_nobody_what_to_load() {
     let opens = text_of("/docs/page.js");
     for setting in
         ["url: \"openapi.json\"", "queryConfigEnabled: false", "validatorUrl: null", "persistAuthorization: false"]
@@ -175,6 +191,27 @@ fn the_page_needs_only_what_is_here_and_runs_no_script_of_its_own() {
         assert!(opens.contains(setting), "{setting}");
     }
     assert!(!opens.contains("://"), "the page's script names an outside address");
+    let dashboard = RESOURCES.iter().filter(|it| it.path.starts_with(DASHBOARD) && !it.path.contains("uplot"));
+    for resource in dashboard {
+        let text = text_of(resource.path);
+        for outside in ["://", "eval(", "innerHTML", "insertAdjacentHTML", "document.write", "location.search"] {
+            assert!(!text.contains(outside), "{} has {outside}", resource.path);
+        }
+        for rest in text.split("from \"./").skip(1) {
+            let module = rest.split('"').next().unwrap();
+            assert!(find(&format!("{DASHBOARD}/{module}")).is_some(), "{} imports {module}", resource.path);
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_for_ever_has_a_version_in_its_name() {
+    for resource in &RESOURCES {
+        let has_version = resource.path.contains(concat!("uplot-", env!("UPLOT_VERSION"), "."))
+            || resource.path.contains(concat!("swagger-ui-", env!("SWAGGER_UI_VERSION"), "."));
+        assert_eq!(resource.fields == FOR_EVER, has_version, "{}", resource.path);
+    }
+    assert!(text_of(concat!("/dashboard/uplot-", env!("UPLOT_VERSION"), ".js")).contains("uPlot"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod auth;
 mod batch;
 mod budget;
 mod conditions;
+mod dashboard_page;
 mod description;
 mod docs_page;
 mod errors;

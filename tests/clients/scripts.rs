@@ -14,7 +14,7 @@ fn run(program: &str, script: &str) {
     let mut command = tools::command(program);
     command.arg(format!("{}/tests/clients/scripts/{script}", env!("CARGO_MANIFEST_DIR")));
     command.env("CACHE_URL", format!("http://{}", server.address()));
-    command.env("CACHE_TOKEN", TOKEN).env("LARGE_MIB", LARGE_MIB);
+    command.env("CACHE_TOKEN", TOKEN).env("LARGE_MIB", LARGE_MIB).env("CACHE_PID", server.pid().to_string());
     // Nothing is to be written beside the sources.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     tools::succeed(command);
@@ -43,4 +43,10 @@ fn node_fetch_goes_through_the_contract() {
 #[test]
 fn a_browser_reads_the_page_and_tries_the_api_on_it() {
     run("node", "browser.mjs");
+}
+
+/// With `SCREENSHOTS=DIRECTORY`, pictures of the page are left there.
+#[test]
+fn a_browser_watches_the_server_on_the_dashboard() {
+    run("node", "dashboard.mjs");
 }

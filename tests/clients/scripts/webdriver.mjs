@@ -10,6 +10,8 @@ const PATIENCE_MS = 30_000;
 const POLL_MS = 50;
 
 export const CONTROL_A = "\uE009a\uE000";
+export const TAB = "\uE004";
+export const ENTER = "\uE007";
 
 export class Browser {
     static async start() {
@@ -65,6 +67,17 @@ export class Browser {
 
     run(script, ...args) {
         return this.call("POST", "/execute/sync", { script, args });
+    }
+
+    // A command of the browser's own debugging protocol.
+    cdp(cmd, params = {}) {
+        return this.call("POST", "/goog/cdp/execute", { cmd, params });
+    }
+
+    // A key pressed on whatever has the focus.
+    press(value) {
+        const actions = [{ type: "keyDown", value }, { type: "keyUp", value }];
+        return this.call("POST", "/actions", { actions: [{ type: "key", id: "keyboard", actions }] });
     }
 
     log() {

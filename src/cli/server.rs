@@ -5,16 +5,18 @@ use crate::config::{Config, Sources};
 use crate::load::{Peer, Url};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// What a shell says of a process that a signal ended, less the signal's number.
 const EXIT_SIGNAL: i32 = 128;
+/// A signal so much later than the first is another one: `timeout`, for example, sends the same twice.
+const IMPATIENT_AFTER: Duration = Duration::from_millis(500);
 
 /// Where the server is, for commands that can ask one elsewhere.
 #[derive(Args, Clone, Debug)]
@@ -79,17 +81,24 @@ pub(super) fn reach(url: &Url, token: String, timeout: Duration) -> Result<Arc<P
     found.map(Arc::new).map_err(|error| format!("cannot connect to {url}: {error}"))
 }
 
-/// A flag that SIGINT and SIGTERM set; the second of them ends the process at once.
+/// A flag that the first SIGINT or SIGTERM sets; a later one ends the process at once.
 ///
 /// # Errors
 /// If the kernel refuses.
 pub(super) fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag unset here, and sets it after.
-        flag::register_conditional_shutdown(signal, EXIT_SIGNAL + signal, Arc::clone(&stop))?;
-        flag::register(signal, Arc::clone(&stop))?;
-    }
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let flag = Arc::clone(&stop);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut first = None;
+        for signal in signals.forever() {
+            let since_first = first.get_or_insert_with(Instant::now).elapsed();
+            flag.store(true, Ordering::Relaxed);
+            if since_first >= IMPATIENT_AFTER {
+                std::process::exit(EXIT_SIGNAL + signal);
+            }
+        }
+    })?;
     Ok(stop)
 }
 

@@ -89,6 +89,7 @@ pub fn run(
     stop: &AtomicBool,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, String> {
+    wake_on_time();
     let draw = Draw::new(plan.distribution, plan.keys.count).map_err(|error| error.to_string())?;
     let start = Instant::now() + START_OF_THREAD * u32::try_from(connections.len()).unwrap_or(u32::MAX);
     let (answered, failed) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -116,6 +117,14 @@ pub fn run(
         }
         Ok(Outcome { tally, elapsed: last - shared.start, interrupted: shared.stopped() })
     })
+}
+
+/// Has the kernel wake this thread, and those that it starts, when they asked to be woken: by default it takes the
+/// liberty of 50 microseconds, which an open loop would count as latency.
+fn wake_on_time() {
+    const SLACK_NS: libc::c_ulong = 1;
+    // SAFETY: this option takes a plain number and concerns nothing but the thread's timers. A refusal costs accuracy.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, SLACK_NS) };
 }
 
 /// Starts a thread with a small stack.

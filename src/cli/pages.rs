@@ -1,7 +1,7 @@
 //! `completions` and `man`: what a shell and `man` know of the command line, made from its definition.
 
-use super::{command, complain};
-use clap::Args;
+use super::{Arguments, command, complain};
+use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use std::io::{self, Write as _};
@@ -18,6 +18,10 @@ Examples:
   cache-service man > /usr/local/share/man/man1/cache-service.1
   cache-service man stress | man -l -            the page of one command";
 
+/// Stands where a page has its date until an empty one takes its place: clap_mangen leaves an empty argument out, which
+/// makes the next one the date. The pages have none, so that the same program always prints the same.
+const NO_DATE: &str = "NO-DATE";
+
 #[derive(Args, Clone, Debug)]
 pub(super) struct CompletionsArguments {
     /// The shell
@@ -32,8 +36,13 @@ pub(super) struct ManArguments {
 
 pub(super) fn completions(arguments: &CompletionsArguments) -> ExitCode {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut command(), "cache-service", &mut script);
-    print(&script)
+    clap_complete::generate(arguments.shell, &mut Arguments::command(), "cache-service", &mut script);
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    if arguments.shell == Shell::Bash {
+        // clap_complete 4.6 spells the dash of the name in two ways, and finds no command then (clap issue 6421).
+        script = script.replace("cache__subcmd__service", "cache__service");
+    }
+    print(script.as_bytes())
 }
 
 pub(super) fn man(arguments: &ManArguments) -> ExitCode {
@@ -49,8 +58,8 @@ pub(super) fn man(arguments: &ManArguments) -> ExitCode {
     };
     let mut text = Vec::new();
     let source = format!("cache-service {}", env!("CARGO_PKG_VERSION"));
-    match Man::new(page).source(source).manual("cache-service").render(&mut text) {
-        Ok(()) => print(&text),
+    match Man::new(page).date(NO_DATE).source(source).manual("User Commands").render(&mut text) {
+        Ok(()) => print(String::from_utf8_lossy(&text).replacen(NO_DATE, "\"\"", 1).as_bytes()),
         Err(error) => failed(&error),
     }
 }

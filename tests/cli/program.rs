@@ -1,6 +1,6 @@
 //! The program, run to its end.
 
-use crate::support::TOKEN;
+use crate::support::{Server, TOKEN};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
@@ -36,6 +36,13 @@ pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     command.args(arguments).env_clear().env("API_TOKEN", TOKEN).envs(environment.iter().copied());
     command.stdin(Stdio::null());
     command
+}
+
+/// A server with so many shards and these variables, which does not give up on a request where the machine has too much
+/// to do for all the tests at once.
+#[track_caller]
+pub fn server(shards: &str, environment: &[(&str, &str)]) -> Server {
+    Server::start(&[&[("SHARDS", shards), ("REQUEST_TIMEOUT_MS", "60000")], environment].concat())
 }
 
 /// Runs it. An empty value in the environment counts as none.

@@ -1,17 +1,17 @@
 //! `load-smoke`.
 
-use crate::program::{closed_address, run, run_in, url};
+use crate::program::{closed_address, run, run_in, server, url};
 use crate::support::{Launch, Server};
 use crate::tampering::tampering_proxy;
 
 #[track_caller]
 fn smoke_of(server: &Server) -> crate::program::Run {
-    run(&["load-smoke", "--seconds", "1", "--p95-ms", "2000", "--url", &url(server.address())])
+    run(&["load-smoke", "--seconds", "1", "--p95-ms", "60000", "--url", &url(server.address())])
 }
 
 #[test]
 fn a_healthy_server_passes_and_keeps_no_key() {
-    let server = Server::with_shards(2);
+    let server = server("2", &[]);
     let passed = smoke_of(&server).expect(0);
     assert!(passed.stdout.trim_end().ends_with("PASS"), "{}", passed.stdout);
     let checks = passed.stdout.lines().filter(|line| line.starts_with("  ok ")).count();
@@ -31,14 +31,14 @@ fn a_healthy_server_passes_and_keeps_no_key() {
 
 #[test]
 fn the_address_comes_from_the_settings_and_reads_may_need_the_token() {
-    let server = Server::start(&[("READ_REQUIRES_AUTH", "true"), ("SHARDS", "1")]);
+    let server = server("1", &[("READ_REQUIRES_AUTH", "true")]);
     let port = server.address().port().to_string();
-    run_in(&["load-smoke", "--seconds", "1", "--p95-ms", "2000"], &[("PORT", &port)]).expect(0);
+    run_in(&["load-smoke", "--seconds", "1", "--p95-ms", "60000"], &[("PORT", &port)]).expect(0);
 }
 
 #[test]
 fn a_wrong_token_is_told() {
-    let server = Server::start(&[("SHARDS", "1")]);
+    let server = server("1", &[]);
     let failed = run_in(&["load-smoke", "--url", &url(server.address())], &[("API_TOKEN", "another-token")]).expect(1);
     assert!(failed.stdout.contains("401 UNAUTHORIZED") && failed.stdout.contains("API_TOKEN"), "{}", failed.stdout);
     assert!(!failed.stdout.contains("another-token"), "{}", failed.stdout);
@@ -69,7 +69,7 @@ fn a_closed_port_is_told() {
 
 #[test]
 fn a_server_that_takes_no_value_fails_the_contract() {
-    let server = Server::start(&[("MAX_ITEM_BYTES", "2"), ("SHARDS", "1")]);
+    let server = server("1", &[("MAX_ITEM_BYTES", "2")]);
     let failed = smoke_of(&server).expect(1);
     assert!(failed.stdout.contains("413 PAYLOAD_TOO_LARGE"), "{}", failed.stdout);
     assert!(failed.stdout.contains("FAIL: the contract is not kept"), "{}", failed.stdout);
@@ -77,14 +77,14 @@ fn a_server_that_takes_no_value_fails_the_contract() {
 
 #[test]
 fn a_server_that_refuses_what_is_too_much_for_it_fails() {
-    let server = Server::start(&[("MAX_CONNECTIONS", "4"), ("SHARDS", "2")]);
+    let server = server("2", &[("MAX_CONNECTIONS", "4")]);
     let failed = smoke_of(&server).expect(1);
     assert!(failed.stdout.contains("503 SERVICE_UNAVAILABLE"), "{}", failed.stdout);
 }
 
 #[test]
 fn a_server_that_is_too_slow_fails() {
-    let server = Server::start(&[("SHARDS", "1")]);
+    let server = server("1", &[]);
     let arguments = ["load-smoke", "--seconds", "1", "--p95-ms", "0.001", "--url", &url(server.address())];
     let failed = run(&arguments).expect(1);
     assert!(failed.stdout.contains("FAIL: p95 is ") && failed.stdout.contains("must be below 0.001 ms"), "{failed:?}");
@@ -92,9 +92,9 @@ fn a_server_that_is_too_slow_fails() {
 
 #[test]
 fn a_wrong_value_under_load_fails() {
-    let server = Server::with_shards(1);
+    let server = server("1", &[]);
     let address = tampering_proxy(&server, |line, reads| !line.contains("-check-") && reads % 100 == 99);
-    let failed = run(&["load-smoke", "--seconds", "1", "--p95-ms", "2000", "--url", &url(address)]).expect(1);
+    let failed = run(&["load-smoke", "--seconds", "1", "--p95-ms", "60000", "--url", &url(address)]).expect(1);
     assert!(failed.stdout.contains("answers had a wrong value"), "{}", failed.stdout);
     assert!(failed.stdout.contains("for example GET /v1/kv/load-smoke-"), "{}", failed.stdout);
     assert_eq!(server.metrics().sum("cache_entries_total"), 0.0, "keys are deleted after a failure too");
@@ -102,7 +102,7 @@ fn a_wrong_value_under_load_fails() {
 
 #[test]
 fn a_wrong_value_in_a_check_fails() {
-    let server = Server::with_shards(1);
+    let server = server("1", &[]);
     let address = tampering_proxy(&server, |_, _| true);
     let failed = run(&["load-smoke", "--url", &url(address)]).expect(1);
     assert!(failed.stdout.contains("  FAIL  GET: value, type, version, ETag"), "{}", failed.stdout);

@@ -136,14 +136,14 @@ impl Prober {
     fn wait_for_expiry(&mut self, target: &str) -> Result<(), Wrong> {
         let began = Instant::now();
         loop {
+            let asked_after = began.elapsed();
             let request = Request { method: "GET", target, fields: &[], body: None };
             let answer = self.connection.ask(&request).map_err(|failure| hopeless(&request, &failure))?;
             match answer.status {
                 404 => return Ok(()),
-                200 if began.elapsed() < Duration::from_secs(1) + EXPIRY_LAG_MAX => std::thread::sleep(LOOK_EVERY),
-                status => {
-                    return require("404 after ttlSec 1", false, &format!("{status} after {:.1?}", began.elapsed()));
-                }
+                200 if asked_after < Duration::from_secs(1) + EXPIRY_LAG_MAX => std::thread::sleep(LOOK_EVERY),
+                200 => return require("404 after ttlSec 1", false, &format!("200 after {asked_after:.1?}")),
+                _ => return Err(Wrong::Answer(format!("GET {target}: expected 404, got {}", answer.refused()))),
             }
         }
     }

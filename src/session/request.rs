@@ -286,7 +286,13 @@ const fn needs_token(route: Route, method: Method, reads_too: bool) -> bool {
         Route::Kv => reads_too || !matches!(method, Method::Get | Method::Head),
         Route::BatchGet => reads_too,
         Route::BatchSet | Route::BatchDelete | Route::Incr | Route::HotKeys | Route::SlowLog => true,
-        Route::Healthz | Route::Readyz | Route::Metrics | Route::OpenApi | Route::Docs | Route::Unknown => false,
+        Route::Healthz
+        | Route::Readyz
+        | Route::Metrics
+        | Route::OpenApi
+        | Route::Docs
+        | Route::Dashboard
+        | Route::Unknown => false,
     }
 }
 

@@ -60,6 +60,7 @@ const IO_MEMORY_BYTES: usize = 64 * 1024;
 #[must_use]
 pub fn serve(config: Config, sources: &Sources, log: &logging::Handle) -> ExitCode {
     die_on_panic();
+    let logs_to_a_file = config.log.file.is_some();
     let notifier = Notifier::from_environment().unwrap_or_else(|error| {
         tracing::warn!(%error, "there is no socket where NOTIFY_SOCKET says; nobody is told that the server is ready");
         Notifier::default()
@@ -69,6 +70,10 @@ pub fn serve(config: Config, sources: &Sources, log: &logging::Handle) -> ExitCo
         Ok((signals, mut server)) => stop::wait(signals, &mut server, sources, log),
         Err(error) => {
             tracing::error!("cannot start: {error}");
+            if logs_to_a_file {
+                // Who started the server looks there first.
+                complain(format_args!("cannot start: {error}"));
+            }
             ExitCode::from(EXIT_UNAVAILABLE)
         }
     }
@@ -180,10 +185,10 @@ impl Server {
     fn reload(&mut self, sources: &Sources, log: &logging::Handle) {
         self.notifier.reloading();
         let reloaded = self.config.reload(sources).map_err(|problems| problems.to_string());
-        let applied = reloaded.and_then(|config| match log.apply(&config.log) {
-            Ok(()) => Ok(config),
-            Err(error) => Err(error.to_string()),
-        });
+        // Whatever becomes of the configuration, a rotated log file must be let go.
+        let log_config = reloaded.as_ref().map_or(&self.config.log, |config| &config.log);
+        let opened = log.apply(log_config).map_err(|error| error.to_string());
+        let applied = reloaded.and_then(|config| opened.map(|()| config));
         let status = match applied {
             Ok(config) => {
                 config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));

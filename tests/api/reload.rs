@@ -84,6 +84,24 @@ fn a_bad_file_changes_nothing_and_is_named() {
     client_with(&server, TOKEN).put_value("k", "1").expect_status(201);
 }
 
+/// Found by operators: logrotate's SIGHUP met a file with a mistake in it, and the server went on writing to the old log.
+#[test]
+fn a_rotated_log_file_is_let_go_even_if_the_configuration_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (config, log) = (dir.path().join("config.toml"), dir.path().join("log"));
+    let write = |rest: &str| fs::write(&config, format!("api_token = \"{TOKEN}\"\n{rest}")).expect("a file");
+    write("");
+    let server = start(&config, &[]);
+    write(&format!("log_file = {log:?}\n"));
+    reload(&server, "success");
+    fs::rename(&log, dir.path().join("log.1")).expect("a rotation");
+    write("max_inflight = \"many\"\n");
+    reload(&server, "failure");
+    eventually("the refusal is in a new file", || {
+        fs::read_to_string(&log).ok().filter(|text| text.contains("refused; nothing has changed"))
+    });
+}
+
 #[test]
 fn a_rotated_log_file_is_let_go_and_the_level_follows() {
     let dir = tempfile::tempdir().expect("a directory");

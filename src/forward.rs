@@ -1,5 +1,6 @@
 //! Parcels on their way: what this core has asked of others and not yet heard of, and who waits for it.
 
+use crate::engine::surveys::SurveyId;
 use crate::limits::{CONTROL_PARCELS_MAX, SPARE_PARCELS_MAX};
 use crate::parcel::{Parcel, ParcelId, Work};
 use crate::routing::ShardId;
@@ -18,6 +19,8 @@ pub enum Waiter {
     },
     /// A connection that is sending a long value of another core.
     Stream(ConnId),
+    /// A survey of this core.
+    Survey(SurveyId),
     /// Nobody: a lease was released.
     Nobody,
 }
@@ -135,7 +138,7 @@ mod tests {
             forward.enter(parcel, ShardId(1), Waiter::Slot { conn: ConnId::new(n as u32, 7), slot: 9 });
         }
         assert!(!forward.has_room_for(&Work::Commands));
-        assert!(forward.has_room_for(&Work::Snapshot(None)), "questions have room of their own");
+        assert!(forward.has_room_for(&Work::Release(Vec::new())), "questions have room of their own");
         assert_eq!(forward.leave(&parcels[1]), Waiter::Slot { conn: ConnId::new(1, 7), slot: 9 });
         assert_eq!(forward.leave(&parcels[0]), Waiter::Slot { conn: ConnId::new(0, 7), slot: 9 });
         assert!(forward.is_empty());

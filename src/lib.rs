@@ -15,9 +15,10 @@
 //! # Two halves
 //!
 //! The pure half knows no runtime, no socket and no clock: [`limits`], [`time`], [`command`], [`memory`], [`blob`], [`protocol`],
-//! [`routing`], [`shard`], [`parcel`], [`forward`], [`session`], [`engine`], [`metrics`], [`site`]. Bytes, parcels and the time
+//! [`routing`], [`shard`], [`parcel`], [`forward`], [`session`], [`engine`], [`metrics`], [`insight`], [`site`]. Bytes, parcels and the time
 //! come in as arguments; bytes and parcels go out. The world half is [`runtime`], the only user of glommio and the only
-//! reader of clocks, with [`config`], [`cli`], [`logging`] and [`process_stats`] around it. A test keeps them apart.
+//! reader of clocks, with [`config`], [`cli`], [`logging`] and [`process_stats`] around it, and with [`load`], a client that
+//! shares nothing with the server. A test keeps them apart.
 //!
 //! # The life of a GET
 //!
@@ -33,7 +34,9 @@ pub mod command;
 pub mod config;
 pub mod engine;
 pub mod forward;
+pub mod insight;
 pub mod limits;
+pub mod load;
 pub mod logging;
 pub mod memory;
 pub mod metrics;

@@ -1,8 +1,8 @@
 //! What travels between cores: questions on the way out, the same parcel with the answers on the way back.
 
 use crate::command::{Command, LeaseId, Outcome, Payload, Put, Refusal, Span, Value, Verb};
+use crate::insight::{Question, Report};
 use crate::limits::BUFFER_KEEP_BYTES;
-use crate::metrics::CoreMetrics;
 use crate::routing::ShardId;
 use crate::time::Mono;
 
@@ -25,8 +25,13 @@ pub enum Work {
     },
     /// Release leases.
     Release(Vec<LeaseId>),
-    /// Report the core's numbers.
-    Snapshot(Option<Box<CoreMetrics>>),
+    /// Tell something of the core itself.
+    Tell {
+        /// What.
+        question: Question,
+        /// The answer, once the core has given it.
+        report: Option<Report>,
+    },
 }
 
 impl Work {
@@ -50,6 +55,8 @@ pub struct Parcel {
     /// The owner refuses commands that it sees after this moment. Only the owner decides, so the sender never calls
     /// a write failed that then takes place.
     pub deadline: Mono,
+    /// How long its owner worked on it, in nanoseconds.
+    pub shard_nanos: u64,
     /// What is asked.
     pub work: Work,
     commands: Vec<Command<Span>>,
@@ -67,6 +74,7 @@ impl Parcel {
             from,
             to: from,
             deadline: Mono::from_nanos(0),
+            shard_nanos: 0,
             work: Work::Commands,
             commands: Vec::new(),
             request: Vec::new(),
@@ -78,6 +86,7 @@ impl Parcel {
     /// Empties the parcel for its next journey. Its buffers are kept unless they grew large.
     pub fn clear(&mut self) {
         self.work = Work::Commands;
+        self.shard_nanos = 0;
         self.commands.clear();
         self.outcomes.clear();
         for buffer in [&mut self.request, &mut self.answer] {

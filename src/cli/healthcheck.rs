@@ -1,9 +1,10 @@
 //! `healthcheck`: asks the server at the configured address how it is, for containers and scripts.
 
+use super::server::configured;
 use super::{complain, load, say};
 use crate::config::Sources;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -14,11 +15,10 @@ const ANSWER_BYTES_MAX: usize = 512;
 
 pub(super) fn run(sources: &Sources) -> ExitCode {
     let Ok(config) = load(sources) else { return ExitCode::FAILURE };
-    let address = reachable(config.listen);
-    if address.port() == 0 {
-        complain("PORT=0 means any free port: tell the server's with --port");
-        return ExitCode::FAILURE;
-    }
+    let address = match configured(&config) {
+        Ok(address) => address,
+        Err(code) => return code,
+    };
     match status(address) {
         Ok(200) => {
             say(format_args!("{address} is healthy"));
@@ -33,16 +33,6 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Where a server that listens on `listen` can be reached from this machine.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
 }
 
 /// The status code that `/healthz` answers with.
@@ -78,14 +68,6 @@ fn parse_status(answer: &[u8]) -> Option<u16> {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-
-    #[test]
-    fn an_address_that_stands_for_all_is_asked_at_the_loopback() {
-        let asked = |listen: &str| reachable(listen.parse().unwrap()).to_string();
-        assert_eq!(asked("0.0.0.0:8080"), "127.0.0.1:8080");
-        assert_eq!(asked("[::]:8080"), "[::1]:8080");
-        assert_eq!(asked("10.0.0.1:80"), "10.0.0.1:80");
-    }
 
     fn status_of(answer: &'static [u8]) -> io::Result<u16> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

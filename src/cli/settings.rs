@@ -6,6 +6,9 @@ use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+/// Where settings stand in the help.
+pub(super) const HEADING: &str = "Settings";
+
 /// What the command line sets, by the names of the variables. Values are checked with those of the other sources, so
 /// that all problems are told at once.
 #[derive(Default)]
@@ -21,7 +24,7 @@ fn option(setting: &'static Setting) -> Arg {
         .value_parser(OsStringValueParser::new())
         .allow_hyphen_values(matches!(setting.allowed, Allowed::Integer { .. } | Allowed::Bytes { .. }))
         .global(true)
-        .help_heading("Settings")
+        .help_heading(HEADING)
         .help(help);
     match setting.allowed {
         Allowed::Flag => option.num_args(0..=1).default_missing_value("true"),

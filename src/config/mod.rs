@@ -58,6 +58,8 @@ pub struct Config {
     pub idle_timeout_ms: u64,
     /// Longest that a request head may take to arrive, in milliseconds.
     pub header_timeout_ms: u64,
+    /// From when on a request is slow, in milliseconds.
+    pub slow_request_ms: u64,
     /// Where log lines go, which, and how they look.
     pub log: LogConfig,
     /// How stale the gauges may be, in milliseconds.

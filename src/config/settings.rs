@@ -196,6 +196,9 @@ settings! {
     HEADER_TIMEOUT_MS, "header_timeout_ms", "header-timeout-ms", "MS",
         Default::Value("10000"), millis(1, HOUR_MS),
         "Longest that a request head may take to arrive.";
+    SLOW_REQUEST_MS, "slow_request_ms", "slow-request-ms", "MS",
+        Default::Value("10"), millis(0, HOUR_MS),
+        "Requests that take this long or longer are kept for /v1/admin/slowlog.";
     LOG_LEVEL, "log_level", "log-level", "LEVEL",
         Default::Value("info"), Allowed::Word(&["debug", "info", "warn", "error"]),
         "Least important level that is logged.";

@@ -4,6 +4,7 @@
 //! number of engines can therefore be run in one thread under a seeded scheduler, with a clock of its own.
 
 pub mod parts;
+pub mod surveys;
 
 use crate::command::Refusal;
 use crate::forward::Waiter;
@@ -143,7 +144,7 @@ impl Engine {
             self.parked.push_back(Parked { parcel, bytes });
             return;
         }
-        self.parts.carry_out(now, &mut parcel);
+        self.parts.carry_out(now, host, &mut parcel);
         host.reply(parcel);
     }
 
@@ -162,7 +163,7 @@ impl Engine {
         let slice = self.parked.len().min(PARCELS_PER_SLICE);
         for Parked { mut parcel, bytes } in self.parked.drain(..slice) {
             self.parts.shard.unreserve(bytes);
-            self.parts.carry_out(now, &mut parcel);
+            self.parts.carry_out(now, host, &mut parcel);
             host.reply(parcel);
         }
         !self.parked.is_empty()
@@ -179,6 +180,7 @@ impl Engine {
                 self.dirty.push(conn);
                 self.with(now, host, conn, |session, cx| session.pulled(cx, parcel));
             }
+            Waiter::Survey(id) => self.report_came(now, host, id, parcel),
             Waiter::Slot { .. } => {
                 self.parts.metrics.late_replies += 1;
                 self.parts.discard(parcel);
@@ -191,7 +193,9 @@ impl Engine {
     /// [`crate::limits::TICK_MS`], and again at once as long as it returns true.
     pub fn tick(&mut self, now: Now, host: &mut impl Host) -> bool {
         self.parts.retry_releases();
+        self.parts.look_at_ourselves(now, host);
         self.parts.count_buffers();
+        self.look_after_surveys(now, host);
         let sweeping = self.sweep(now, host);
         let has_parked = self.go_on_with_parked(now, host);
         self.parts.shard.tick(now) || sweeping || has_parked
@@ -223,17 +227,16 @@ impl Engine {
     pub fn settle(&mut self, now: Now, host: &mut impl Host) {
         self.parts.send_releases(host, now);
         let logs = host.logs_requests();
-        for it in self.parts.answered.drain(..) {
-            self.parts.metrics.record_request(it.method, it.route, it.status, now.mono().nanos_since(it.started));
+        let mut answered = std::mem::take(&mut self.parts.answered);
+        self.parts.metrics.answered += answered.len() as u64;
+        for it in answered.drain(..) {
             if logs {
                 host.notice(Notice::Answered { conn: it.conn, method: it.method, route: it.route, status: it.status });
             }
+            self.parts.enter(now, it);
         }
-    }
-
-    /// Notes how many operations wait at this core's lanes, for the scrape.
-    pub const fn set_queue_depth(&mut self, waiting: usize) {
-        self.parts.metrics.queue_depth = waiting as u64;
+        // The list keeps its room for the next wake-up.
+        self.parts.answered = answered;
     }
 
     /// Takes other rules. A smaller budget is enforced by the following ticks, in slices.
@@ -278,6 +281,17 @@ impl Engine {
         conn: ConnId,
         act: impl FnOnce(&mut Session, &mut Context<'_, H>),
     ) {
+        self.with_session(now, host, conn, act);
+        self.go_on_with_surveys(now, host);
+    }
+
+    fn with_session<H: Host>(
+        &mut self,
+        now: Now,
+        host: &mut H,
+        conn: ConnId,
+        act: impl FnOnce(&mut Session, &mut Context<'_, H>),
+    ) {
         if let Some(session) = self.sessions.get_mut(conn.index()).filter(|session| session.id() == conn) {
             let before = session.footprint();
             act(session, &mut Context { now, parts: &mut self.parts, host });
@@ -288,30 +302,35 @@ impl Engine {
 
 impl Parts {
     /// Carries out the work of a parcel on this core, whoever sent it.
-    pub(crate) fn carry_out(&mut self, now: Now, parcel: &mut Parcel) {
+    pub(crate) fn carry_out(&mut self, now: Now, host: &mut impl Host, parcel: &mut Parcel) {
         match &mut parcel.work {
-            Work::Commands => self.apply(now, parcel),
+            Work::Commands => {
+                let began = self.turned_to(now);
+                self.apply_all(now, parcel);
+                parcel.shard_nanos = self.worked(now, host).nanos_since(began);
+            }
             Work::Pull { lease, offset } => {
                 let bytes = self.shard.lease_slice(*lease, *offset);
                 parcel.put_pulled(bytes);
             }
             Work::Release(leases) => leases.drain(..).for_each(|lease| self.shard.release(lease)),
-            Work::Snapshot(numbers) => *numbers = Some(self.snapshot()),
+            Work::Tell { question, report } => *report = Some(self.report(now, host, *question)),
         }
     }
 
-    fn apply(&mut self, now: Now, parcel: &mut Parcel) {
+    fn apply_all(&mut self, now: Now, parcel: &mut Parcel) {
         let too_late = now.mono() > parcel.deadline;
         if too_late {
             self.metrics.backpressure(BackpressureReason::Deadline);
         }
-        let (me, router, shard) = (self.me, &self.router, &mut self.shard);
+        let (me, router, shard, hot_keys) = (self.me, &self.router, &mut self.shard, &mut self.hot_keys);
         parcel.apply(|command, sink| {
             assert!(router.owner(command.hash) == me, "a command goes to the core that owns its key");
             if too_late {
                 command.into_blob().into_iter().for_each(|blob| shard.discard(blob));
                 sink.refuse(Refusal::TooLate);
             } else {
+                hot_keys.note(command.key, command.hash);
                 sink.put(shard.apply(now, command));
             }
         });

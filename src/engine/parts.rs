@@ -1,7 +1,12 @@
 //! What the connections of one core have in common: its shard, its parcels under way, its counters, its rules.
 
-use crate::command::{LeaseId, Refusal};
+use super::surveys::{SurveyId, Surveys};
+use crate::command::{Command, LeaseId, Outcome, Refusal};
 use crate::forward::{Forward, Waiter};
+use crate::insight::hot_keys::HotKeys;
+use crate::insight::page::{Bundle, WrittenPage};
+use crate::insight::slow_log::{Moments, Name, SlowLog, SlowRequest};
+use crate::insight::{Question, Report};
 use crate::limits::{BUFFERS_SHARE_DIVISOR, RELEASES_PER_PARCEL_MAX};
 use crate::memory;
 use crate::metrics::{BackpressureReason, CoreMetrics, ProcessFacts, ProcessStats};
@@ -31,6 +36,10 @@ pub struct Settings {
     pub idle_timeout_ms: u64,
     /// Longest time for a request head to arrive, in milliseconds.
     pub header_timeout_ms: u64,
+    /// A request that takes this long or longer goes to the slow log, in milliseconds.
+    pub slow_request_ms: u64,
+    /// How stale gauges that are averages may be, in milliseconds.
+    pub metrics_interval_ms: u64,
     /// Requests in progress at this core.
     pub inflight_max: usize,
     /// Connections open in the whole process; the runtime counts them over all cores.
@@ -100,10 +109,69 @@ pub trait Host {
     fn logs_requests(&self) -> bool {
         false
     }
+
+    /// This moment, read anew; `None` where time stands still during a wake-up.
+    fn moment(&self) -> Option<Mono> {
+        None
+    }
+
+    /// How long this core has worked so far, in nanoseconds of CPU time.
+    fn cpu_nanos(&mut self) -> u64 {
+        0
+    }
+
+    /// What waits at this core's lanes now.
+    fn lane_depths(&self) -> LaneDepths {
+        LaneDepths::default()
+    }
+
+    /// Log lines lost since the start.
+    fn log_lines_dropped(&self) -> u64 {
+        0
+    }
+
+    /// Has pages written, at once or by somebody else; then they come back by
+    /// [`crate::engine::Engine::pages_written`].
+    fn write_pages(&mut self, errand: PagesErrand) -> PagesState {
+        PagesState::Written(errand.bundle.write())
+    }
+}
+
+/// Pages that are to be written for a survey.
+#[derive(Debug)]
+pub struct PagesErrand {
+    /// The core whose survey it is.
+    pub from: ShardId,
+    /// The survey.
+    pub id: SurveyId,
+    /// What is to be written.
+    pub bundle: Bundle,
+}
+
+/// What has become of pages.
+#[derive(Debug)]
+pub enum PagesState {
+    /// They are here.
+    Written(Vec<WrittenPage>),
+    /// They will come.
+    Later,
+    /// Too many wait.
+    Busy,
+}
+
+/// How many parcels wait at one core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneDepths {
+    /// Commands on keys.
+    pub requests: u64,
+    /// Questions, pulls of long values, releases.
+    pub control: u64,
+    /// This core's own parcels, carried out.
+    pub replies: u64,
 }
 
 /// A request that has been answered in this wake-up; its duration is entered when the answer has been handed over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Answered {
     /// Whose.
     pub conn: ConnId,
@@ -113,8 +181,10 @@ pub struct Answered {
     pub route: Route,
     /// Its status.
     pub status: u16,
-    /// When its head was complete.
-    pub started: Mono,
+    /// When what happened to it.
+    pub moments: Moments,
+    /// Which request it was, if it may be slow.
+    pub name: Option<Box<Name>>,
 }
 
 /// Everything of one core but its connections.
@@ -146,6 +216,35 @@ pub struct Parts {
     date_secs: u64,
     /// What the buffers of all connections take, in bytes.
     buffer_bytes: u64,
+    /// Questions to all cores.
+    pub surveys: Surveys,
+    /// The keys of this shard that are asked for most.
+    pub hot_keys: HotKeys,
+    /// The requests of this core that took long.
+    pub slow_log: SlowLog,
+    busy: Busy,
+    /// Up to when this core has worked on commands, as far as it has looked at the clock.
+    worked_until: Mono,
+}
+
+/// Works out how busy a core is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Busy {
+    since: Mono,
+    cpu_nanos: u64,
+}
+
+impl Busy {
+    /// The part of the time since the last look that was spent working, in thousandths, if it is `window_ms` ago.
+    fn look(&mut self, now: Mono, cpu_nanos: u64, window_ms: u64) -> Option<u64> {
+        let passed = now.nanos_since(self.since);
+        if passed < window_ms * 1_000_000 {
+            return None;
+        }
+        let worked = cpu_nanos.saturating_sub(self.cpu_nanos);
+        *self = Self { since: now, cpu_nanos };
+        Some((u128::from(worked) * 1_000 / u128::from(passed.max(1))).min(1_000) as u64)
+    }
 }
 
 impl Parts {
@@ -174,7 +273,37 @@ impl Parts {
             date: *b"Thu, 01 Jan 1970 00:00:00 GMT",
             date_secs: 0,
             buffer_bytes: 0,
+            surveys: Surveys::default(),
+            hot_keys: HotKeys::default(),
+            slow_log: SlowLog::default(),
+            busy: Busy::default(),
+            worked_until: Mono::default(),
         }
+    }
+
+    /// Applies a command to this core's shard.
+    pub fn apply(&mut self, now: Now, command: Command<&[u8]>) -> Outcome<&[u8]> {
+        self.hot_keys.note(command.key, command.hash);
+        self.shard.apply(now, command)
+    }
+
+    /// When the core turned to what it was asked at `now`: after what it was asked before.
+    #[must_use]
+    pub fn turned_to(&self, now: Now) -> Mono {
+        now.mono().max(self.worked_until)
+    }
+
+    /// Takes note that the core is done with something; says when.
+    pub fn worked(&mut self, now: Now, host: &impl Host) -> Mono {
+        self.worked_until = host.moment().unwrap_or(now.mono());
+        self.worked_until
+    }
+
+    /// From when on a request may be named in the slow log, in nanoseconds: earlier than it is slow, because its answer
+    /// still has to be handed over.
+    #[must_use]
+    pub const fn worth_naming_nanos(&self) -> u64 {
+        self.settings.slow_request_ms * 1_000_000 / 4
     }
 
     /// Takes note that the buffers of a connection took `before` bytes and take `after` now.
@@ -187,7 +316,8 @@ impl Parts {
 
     /// Tells the shard what must fit into the budget beside its entries.
     pub(crate) fn count_buffers(&mut self) {
-        self.shard.set_buffers(self.buffer_bytes + self.forward.spare_bytes() + memory::kept_bytes());
+        let of_operators = self.hot_keys.footprint() + self.slow_log.footprint();
+        self.shard.set_buffers(self.buffer_bytes + self.forward.spare_bytes() + memory::kept_bytes() + of_operators);
     }
 
     /// Whether the buffers of the connections take so much that who has not taken its answers must wait with further
@@ -207,11 +337,50 @@ impl Parts {
         self.date
     }
 
-    /// The numbers of this core as they are now.
+    /// Enters a request that was answered at `ended`.
+    pub(crate) fn enter(&mut self, now: Now, it: Answered) {
+        let nanos = now.mono().nanos_since(it.moments.started);
+        self.metrics.record_request(it.method, it.route, it.status, nanos);
+        let slow_nanos = self.settings.slow_request_ms * 1_000_000;
+        if nanos < slow_nanos {
+            return;
+        }
+        let spent = it.moments.spent(now.mono());
+        if it.moments.ours(&spent) >= slow_nanos {
+            self.metrics.slow_requests += 1;
+            let at = now.unix();
+            let (method, route, status, name) = (it.method, it.route, it.status, it.name);
+            self.slow_log.add(SlowRequest { at, method, route, status, spent, name });
+        }
+    }
+
+    /// Follows the time in what is kept for operators.
+    pub(crate) fn look_at_ourselves(&mut self, now: Now, host: &mut impl Host) {
+        self.hot_keys.tick(now.mono());
+        if let Some(busy) = self.busy.look(now.mono(), host.cpu_nanos(), self.settings.metrics_interval_ms) {
+            self.metrics.busy_permille = busy;
+        }
+    }
+
+    /// What this core has to tell.
     #[must_use]
-    pub fn snapshot(&self) -> Box<CoreMetrics> {
+    pub fn report(&self, now: Now, host: &mut impl Host, question: Question) -> Report {
+        match question {
+            Question::Numbers => Report::Numbers(self.snapshot(host)),
+            Question::HotKeys => {
+                let (watched_ms, keys) = self.hot_keys.report(now.mono());
+                Report::HotKeys { watched_ms, keys }
+            }
+            Question::SlowRequests => Report::SlowRequests(self.slow_log.report()),
+        }
+    }
+
+    /// The numbers of this core as they are now.
+    fn snapshot(&self, host: &mut impl Host) -> Box<CoreMetrics> {
         let mut metrics = Box::new(self.metrics.clone());
         metrics.shard = self.shard.stats().clone();
+        metrics.lanes = host.lane_depths();
+        metrics.cpu_nanos = host.cpu_nanos();
         metrics
     }
 

@@ -13,14 +13,19 @@ use line::LineFormat;
 use sink::{Sink, Target};
 use std::io;
 use std::sync::Arc;
-use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing::{Metadata, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
-/// Lines that wait for the writing thread; further ones are lost and counted.
+/// Lines that wait for a writing thread; further ones are lost and counted.
 const QUEUE_LINES_MAX: usize = 8192;
+
+/// The target of lines about single requests. Anybody can cause any number of them, so they have a queue of their own, in
+/// which they push out no line about the server itself.
+pub const REQUESTS: &str = "requests";
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +48,41 @@ pub struct Handle {
     level: reload::Handle<LevelFilter, Registry>,
     format: LineFormat,
     target: Arc<Target>,
-    dropped: ErrorCounter,
-    _writing_thread: WorkerGuard,
+    lost: LostLines,
+    _writing_threads: [WorkerGuard; 2],
+}
+
+/// Counts the lines that were lost.
+#[derive(Clone)]
+pub struct LostLines {
+    in_queues: [ErrorCounter; 2],
+    target: Arc<Target>,
+}
+
+impl LostLines {
+    /// How many since the start: because a queue was full, or because nothing took them.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.in_queues.iter().map(|queue| queue.dropped_lines() as u64).sum::<u64>() + self.target.failed_lines()
+    }
+}
+
+/// The queues of the log; both end in the same place.
+struct Queues {
+    requests: NonBlocking,
+    server: NonBlocking,
+}
+
+impl<'a> MakeWriter<'a> for Queues {
+    type Writer = NonBlocking;
+
+    fn make_writer(&'a self) -> NonBlocking {
+        self.server.clone()
+    }
+
+    fn make_writer_for(&'a self, line: &Metadata<'_>) -> NonBlocking {
+        if line.target() == REQUESTS { self.requests.clone() } else { self.server.clone() }
+    }
 }
 
 /// Starts the log of this process. To be called once, before the cores start.
@@ -59,18 +97,20 @@ pub fn start(config: &LogConfig) -> Result<Handle, LogError> {
 
 fn build(config: &LogConfig) -> Result<(impl Subscriber + Send + Sync, Handle), LogError> {
     let target = Arc::new(Target::new(open(config)?));
-    let (writer, writing_thread) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(QUEUE_LINES_MAX)
-        .thread_name("log")
-        .finish(target.writer());
-    let dropped = writer.error_counter();
+    let queue = |name| {
+        let queue = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES_MAX).thread_name(name);
+        queue.finish(target.writer())
+    };
+    let ((requests, of_requests), (server, of_server)) = (queue("log-requests"), queue("log"));
+    let in_queues = [requests.error_counter(), server.error_counter()];
+    let lost = LostLines { in_queues, target: Arc::clone(&target) };
+    let writer = Queues { requests, server };
     let format = LineFormat::new(config.format);
     let (filter, level) = reload::Layer::new(filter_of(config.level));
     // The library would report its own failures with `eprintln!`, which panics when standard error is gone.
     let lines = fmt::layer().event_format(format.clone()).with_writer(writer).log_internal_errors(false);
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
-    Ok((subscriber, Handle { level, format, target, dropped, _writing_thread: writing_thread }))
+    Ok((subscriber, Handle { level, format, target, lost, _writing_threads: [of_requests, of_server] }))
 }
 
 fn open(config: &LogConfig) -> Result<Sink, LogError> {
@@ -101,10 +141,10 @@ impl Handle {
         Ok(())
     }
 
-    /// How many lines were lost since the start: because the queue was full, or because nothing took them.
+    /// What counts the lines that were lost.
     #[must_use]
-    pub fn dropped_lines(&self) -> u64 {
-        self.dropped.dropped_lines() as u64 + self.target.failed_lines()
+    pub fn lost_lines(&self) -> LostLines {
+        self.lost.clone()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one core counts.
 
 use super::durations::RequestDurations;
+use crate::engine::parts::LaneDepths;
 use crate::protocol::auth::AuthFailure;
 use crate::protocol::route::{Method, Route};
 use crate::shard::stats::ShardStats;
@@ -62,13 +63,23 @@ pub struct CoreMetrics {
     pub auth_failures: [u64; AuthFailure::ALL.len()],
     /// What the core's shard counts.
     pub shard: ShardStats,
-    /// Operations that wait at the core's shard now.
-    pub queue_depth: u64,
+    /// What waits at the core's lanes now.
+    pub lanes: LaneDepths,
+    /// CPU time of the core's thread, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// How much of its time the core has worked lately, in thousandths.
+    pub busy_permille: u64,
+    /// Requests answered, whoever owned the key.
+    pub answered: u64,
+    /// Requests that took as long as SLOW_REQUEST_MS or longer.
+    pub slow_requests: u64,
+    /// Operations of this core's own clients on keys of its own shard; a batch counts once for each shard.
+    pub local: u64,
     /// Connections open now.
     pub connections: u64,
     /// Connections accepted.
     pub connections_accepted: u64,
-    /// Operations sent on to the core that owns the key.
+    /// Operations sent on to the core that owns the key; a batch counts once for each shard.
     pub forwarded: u64,
     /// Answers from other cores that came after their request was given up.
     pub late_replies: u64,
@@ -102,7 +113,12 @@ impl AddAssign<&Self> for CoreMetrics {
             backpressure,
             auth_failures,
             shard,
-            queue_depth,
+            lanes: LaneDepths { requests: waiting, control, replies },
+            cpu_nanos,
+            busy_permille,
+            answered,
+            slow_requests,
+            local,
             connections,
             connections_accepted,
             forwarded,
@@ -113,7 +129,14 @@ impl AddAssign<&Self> for CoreMetrics {
         add_each(&mut self.backpressure, backpressure);
         add_each(&mut self.auth_failures, auth_failures);
         self.shard += shard;
-        self.queue_depth += queue_depth;
+        self.lanes.requests += waiting;
+        self.lanes.control += control;
+        self.lanes.replies += replies;
+        self.cpu_nanos += cpu_nanos;
+        self.busy_permille += busy_permille;
+        self.answered += answered;
+        self.slow_requests += slow_requests;
+        self.local += local;
         self.connections += connections;
         self.connections_accepted += connections_accepted;
         self.forwarded += forwarded;

@@ -1,6 +1,7 @@
 //! The numbers of all cores together, with what the process knows of itself.
 
 use super::core::CoreMetrics;
+use crate::engine::parts::LaneDepths;
 use crate::routing::ShardId;
 use crate::shard::stats::ShardStats;
 
@@ -43,6 +44,8 @@ pub struct ProcessFacts {
     pub max_inflight: u64,
     /// Configurations read again.
     pub config_reloads: ConfigReloads,
+    /// Log lines lost because the log could not keep up, or could not be written.
+    pub log_lines_dropped: u64,
 }
 
 /// What a scrape shows of one core and its shard by itself.
@@ -50,8 +53,18 @@ pub struct ProcessFacts {
 pub struct ShardLine {
     /// See [`CoreMetrics::shard`].
     pub stats: ShardStats,
-    /// See [`CoreMetrics::queue_depth`].
-    pub queue_depth: u64,
+    /// See [`CoreMetrics::lanes`].
+    pub lanes: LaneDepths,
+    /// See [`CoreMetrics::cpu_nanos`].
+    pub cpu_nanos: u64,
+    /// See [`CoreMetrics::busy_permille`].
+    pub busy_permille: u64,
+    /// See [`CoreMetrics::answered`].
+    pub answered: u64,
+    /// See [`CoreMetrics::slow_requests`].
+    pub slow_requests: u64,
+    /// See [`CoreMetrics::local`].
+    pub local: u64,
     /// See [`CoreMetrics::connections`].
     pub connections: u64,
     /// See [`CoreMetrics::connections_accepted`].
@@ -66,7 +79,12 @@ impl From<&CoreMetrics> for ShardLine {
     fn from(core: &CoreMetrics) -> Self {
         Self {
             stats: core.shard.clone(),
-            queue_depth: core.queue_depth,
+            lanes: core.lanes,
+            cpu_nanos: core.cpu_nanos,
+            busy_permille: core.busy_permille,
+            answered: core.answered,
+            slow_requests: core.slow_requests,
+            local: core.local,
             connections: core.connections,
             connections_accepted: core.connections_accepted,
             forwarded: core.forwarded,
@@ -186,7 +204,12 @@ mod tests {
                 bytes_read: [unit; 5],
                 bytes_written: [2 * unit; 5],
             },
-            queue_depth: 11 * unit,
+            lanes: LaneDepths { requests: 11 * unit, control: 16 * unit, replies: 17 * unit },
+            cpu_nanos: 18 * unit,
+            busy_permille: 19 * unit,
+            answered: 20 * unit,
+            slow_requests: 21 * unit,
+            local: 22 * unit,
             connections: 12 * unit,
             connections_accepted: 13 * unit,
             forwarded: 14 * unit,

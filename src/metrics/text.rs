@@ -5,6 +5,7 @@ use super::exposition::Exposition;
 use super::merged::{Merged, ShardLine};
 use super::{classic, durations::RequestSeries};
 use crate::command::ValueKind;
+use crate::engine::parts::LaneDepths;
 use crate::protocol::auth::AuthFailure;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -15,7 +16,7 @@ use prometheus_client::registry::Registry;
 use std::fmt;
 
 /// The text of a scrape. Takes time in proportion to the number of series: some hundred microseconds on a fresh server
-/// with a few shards, during which the core that was asked does nothing else.
+/// with a few shards. Not to be called by a core.
 #[must_use]
 pub fn render(merged: Merged, exposition: Exposition) -> String {
     let mut registry = Registry::default();
@@ -36,6 +37,7 @@ impl Collector for Scrape {
         let mut page = Page(encoder);
         encode_requests(&mut page, &self.0)?;
         encode_shards(&mut page, &self.0)?;
+        encode_cores(&mut page, &self.0)?;
         encode_connections(&mut page, &self.0)?;
         encode_refusals(&mut page, &self.0)?;
         encode_process(&mut page, &self.0)
@@ -70,7 +72,7 @@ fn encode_shards(page: &mut Page, merged: &Merged) -> fmt::Result {
             line.stats.memory_bytes
         }),
         ("cache_entries_total", "Entries in the cache now", |line| line.stats.entries),
-        ("cache_queue_depth", "Operations that wait at a shard", |line| line.queue_depth),
+        ("cache_queue_depth", "Operations that wait at a shard", |line| line.lanes.requests),
     ];
     counters.into_iter().try_for_each(|(name, help, number)| page.shard_counter(name, help, merged, number))?;
     gauges.into_iter().try_for_each(|(name, help, number)| page.shard_gauge(name, help, merged, number))?;
@@ -93,11 +95,37 @@ fn encode_shards(page: &mut Page, merged: &Merged) -> fmt::Result {
     page.counters("cache_cas_conflicts", "Writes whose condition did not hold", by("operation", conflicts))
 }
 
+fn encode_cores(page: &mut Page, merged: &Merged) -> fmt::Result {
+    let counters: [(&str, &str, NumberOf); 4] = [
+        ("cache_core_requests", "Requests that a core answered, whoever owned the key", |line| line.answered),
+        ("cache_local_operations", "Operations of a core's own clients on keys of its own shard", |line| line.local),
+        ("cache_forwarded_requests", "Operations that a core sent on to the owner of the key", |line| line.forwarded),
+        ("cache_slow_requests", "Requests that took SLOW_REQUEST_MS or longer", |line| line.slow_requests),
+    ];
+    counters.into_iter().try_for_each(|(name, help, number)| page.shard_counter(name, help, merged, number))?;
+    let secs = merged.shards().map(|(shard, line)| ([("shard", shard)], line.cpu_nanos as f64 / 1e9));
+    page.float_counters("cache_core_cpu_seconds", "CPU time of a core's thread", secs)?;
+    let busy = merged.shards().map(|(shard, line)| ([("shard", shard)], line.busy_permille as f64 / 1e3));
+    page.gauges("cache_core_busy_ratio", "Part of its time that a core has worked lately, 0 to 1", busy)?;
+    let depths = merged.shards().flat_map(|(shard, line)| {
+        let LaneDepths { requests, control, replies } = line.lanes;
+        [("requests", requests), ("control", control), ("replies", replies)]
+            .map(|(lane, depth)| (LaneLabels { shard, lane }, depth))
+    });
+    page.gauges("cache_lane_depth", "Parcels of other cores that wait at a core", depths)
+}
+
+/// The labels of a lane.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LaneLabels {
+    shard: u16,
+    lane: &'static str,
+}
+
 fn encode_connections(page: &mut Page, merged: &Merged) -> fmt::Result {
     page.shard_gauge("cache_connections", "Connections open now", merged, |line| line.connections)?;
-    let counters: [(&str, &str, NumberOf); 3] = [
+    let counters: [(&str, &str, NumberOf); 2] = [
         ("cache_connections_accepted", "Connections accepted", |line| line.connections_accepted),
-        ("cache_forwarded_requests", "Operations that a core sent on to the owner of the key", |line| line.forwarded),
         ("cache_late_replies", "Answers of other cores that came after their request was given up", |line| {
             line.late_replies
         }),
@@ -117,6 +145,8 @@ fn encode_process(page: &mut Page, merged: &Merged) -> fmt::Result {
     let facts = merged.facts();
     let reloads = [("success", facts.config_reloads.succeeded), ("failure", facts.config_reloads.failed)];
     page.counters("cache_config_reloads", "Configurations read again", by("result", reloads))?;
+    let dropped = "Log lines lost because the log could not keep up, or could not be written";
+    page.counter("cache_log_lines_dropped", dropped, facts.log_lines_dropped)?;
     let build = [("version", env!("CARGO_PKG_VERSION"))];
     page.gauges("cache_build_info", "The version that is running", [(build, 1_u64)])?;
 
@@ -175,6 +205,18 @@ impl Page<'_> {
         name: &'static str,
         help: &str,
         series: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, MetricType::Counter)?;
+        series.into_iter().try_for_each(|(labels, value)| {
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        })
+    }
+
+    fn float_counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        series: impl IntoIterator<Item = (L, f64)>,
     ) -> fmt::Result {
         let mut family = self.family(name, help, MetricType::Counter)?;
         series.into_iter().try_for_each(|(labels, value)| {

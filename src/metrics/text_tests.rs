@@ -118,7 +118,7 @@ fn facts() -> ProcessFacts {
         start_time_secs: Some(1_700_000_000.5),
     };
     let config_reloads = ConfigReloads { succeeded: 2, failed: 1 };
-    ProcessFacts { stats, memory_budget_bytes: Some(4 << 30), max_inflight: 1000, config_reloads }
+    ProcessFacts { stats, memory_budget_bytes: Some(4 << 30), max_inflight: 1000, config_reloads, log_lines_dropped: 5 }
 }
 
 fn fresh(shards: u16) -> Merged {
@@ -134,7 +134,7 @@ fn both(merged: &Merged) -> [Parsed; 2] {
 
 #[test]
 fn a_fresh_server_has_data_for_every_query_of_the_runbook() {
-    const PER_SHARD: [&str; 13] = [
+    const PER_SHARD: [&str; 18] = [
         "cache_hits_total",
         "cache_misses_total",
         "cache_sets_total",
@@ -148,12 +148,18 @@ fn a_fresh_server_has_data_for_every_query_of_the_runbook() {
         "cache_connections_accepted_total",
         "cache_forwarded_requests_total",
         "cache_late_replies_total",
+        "cache_core_requests_total",
+        "cache_local_operations_total",
+        "cache_slow_requests_total",
+        "cache_core_cpu_seconds_total",
+        "cache_core_busy_ratio",
     ];
-    const ALONE: [&str; 11] = [
+    const ALONE: [&str; 12] = [
         "http_active_requests",
         "max_inflight_requests",
         "memory_budget_bytes",
         "cache_shard_imbalance",
+        "cache_log_lines_dropped_total",
         "process_cpu_seconds_total",
         "process_resident_memory_bytes",
         "process_virtual_memory_bytes",
@@ -172,6 +178,11 @@ fn a_fresh_server_has_data_for_every_query_of_the_runbook() {
             assert!(parsed.value(name, &[]).is_some(), "{name}");
             assert_eq!(parsed.named(name).count(), 1, "{name}");
         }
+        for lane in ["requests", "control", "replies"] {
+            let labels = [("shard", "2"), ("lane", lane)];
+            assert_eq!(parsed.value("cache_lane_depth", &labels), Some(0.0), "{lane}");
+        }
+        assert_eq!(parsed.value("cache_log_lines_dropped_total", &[]), Some(5.0));
         assert_eq!(parsed.value("max_inflight_requests", &[]), Some(1000.0));
         assert_eq!(parsed.value("memory_budget_bytes", &[]), Some(4_294_967_296.0));
         assert_eq!(parsed.value("process_start_time_seconds", &[]), Some(1_700_000_000.5));

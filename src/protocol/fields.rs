@@ -19,6 +19,7 @@ pub(super) struct Fields<'b> {
     pub if_match: FieldLines<'b>,
     pub if_none_match: FieldLines<'b>,
     pub accept: Option<&'b str>,
+    pub accept_encoding: Option<&'b str>,
     pub content_type: Option<&'b str>,
 }
 
@@ -38,6 +39,7 @@ impl<'b> Fields<'b> {
             13 if is("Authorization") => self.authorization.add(value),
             13 if is("If-None-Match") => self.if_none_match.push(value),
             14 if is("Content-Length") => self.add_content_length(value)?,
+            15 if is("Accept-Encoding") => keep_first(&mut self.accept_encoding, value),
             17 if is("Transfer-Encoding") => self.add_transfer_encoding(value)?,
             _ => {}
         }

@@ -54,6 +54,8 @@ pub struct Head<'b> {
     pub if_none_match: FieldLines<'b>,
     /// The first line of `Accept`.
     pub accept: Option<&'b str>,
+    /// The first line of `Accept-Encoding`.
+    pub accept_encoding: Option<&'b str>,
     /// `Content-Type`. `Some("")`, which is no media type, if it came twice or is not UTF-8: a body must not pass for
     /// JSON only because the statement about it cannot be read.
     pub content_type: Option<&'b str>,
@@ -161,6 +163,7 @@ fn head_of<'b>(request: &httparse::Request<'_, 'b>) -> Result<Head<'b>, HeadErro
         if_match: fields.if_match,
         if_none_match: fields.if_none_match,
         accept: fields.accept,
+        accept_encoding: fields.accept_encoding,
         content_type: fields.content_type,
     })
 }
@@ -207,7 +210,7 @@ mod tests {
         assert_eq!(head.credentials, Credentials::Token(b"tok"));
         assert_eq!(head.if_match.as_slice(), [b"\"1\"".as_slice(), b"2"]);
         assert_eq!(head.if_none_match.as_slice(), [b"*"]);
-        assert_eq!(head.accept, Some("*/*"));
+        assert_eq!((head.accept, head.accept_encoding), (Some("*/*"), Some("gzip")));
         assert_eq!(head.content_type, Some("text/plain"));
     }
 

@@ -40,6 +40,15 @@ pub fn accepts_raw(accept: Option<&str>) -> bool {
     accept.is_some_and(|ranges| ranges.split(',').any(wants))
 }
 
+/// Whether an `Accept-Encoding` field allows gzip: by its name, or if it is not named by `*`.
+#[must_use]
+pub fn accepts_gzip(accept_encoding: Option<&str>) -> bool {
+    let codings = || accept_encoding.unwrap_or_default().split(',');
+    let of =
+        |names: &[&str]| codings().find(|coding| names.iter().any(|name| essence(coding).eq_ignore_ascii_case(name)));
+    of(&["gzip", "x-gzip"]).or_else(|| of(&["*"])).is_some_and(|coding| !is_refused(coding))
+}
+
 fn essence(text: &str) -> &str {
     text.split_once(';').map_or(text, |(essence, _)| essence).trim_ascii()
 }
@@ -90,5 +99,16 @@ mod tests {
             assert!(!accepts_raw(Some(json)), "{json}");
         }
         assert!(!accepts_raw(None));
+    }
+
+    #[test]
+    fn gzip_is_given_only_to_who_allows_it() {
+        for yes in ["gzip", "deflate, GZIP;q=0.5", "x-gzip", "*", "br;q=1.0, *;q=0.1"] {
+            assert!(accepts_gzip(Some(yes)), "{yes}");
+        }
+        for no in ["", "identity", "gzip;q=0", "*, gzip;q=0.0", "*;q=0", "gzipped", "br"] {
+            assert!(!accepts_gzip(Some(no)), "{no}");
+        }
+        assert!(!accepts_gzip(None));
     }
 }

@@ -60,6 +60,10 @@ pub enum Route {
     Readyz,
     /// Prometheus.
     Metrics,
+    /// The keys asked for most.
+    HotKeys,
+    /// The requests that took longest.
+    SlowLog,
     /// The API's description.
     OpenApi,
     /// The page to read and try the API.
@@ -72,7 +76,7 @@ pub enum Route {
 
 impl Route {
     /// All routes, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Kv,
         Self::BatchGet,
         Self::BatchSet,
@@ -81,6 +85,8 @@ impl Route {
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
+        Self::HotKeys,
+        Self::SlowLog,
         Self::OpenApi,
         Self::Docs,
         Self::Dashboard,
@@ -99,6 +105,8 @@ impl Route {
             Self::Healthz => "/healthz",
             Self::Readyz => "/readyz",
             Self::Metrics => "/metrics",
+            Self::HotKeys => "/v1/admin/hotkeys",
+            Self::SlowLog => "/v1/admin/slowlog",
             Self::OpenApi => "/openapi.json",
             Self::Docs => "/docs",
             Self::Dashboard => "/dashboard",
@@ -112,7 +120,14 @@ impl Route {
         match self {
             Self::Kv => "GET, HEAD, PUT, DELETE",
             Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => "POST",
-            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs | Self::Dashboard => "GET, HEAD",
+            Self::Healthz
+            | Self::Readyz
+            | Self::Metrics
+            | Self::HotKeys
+            | Self::SlowLog
+            | Self::OpenApi
+            | Self::Docs
+            | Self::Dashboard => "GET, HEAD",
             Self::Unknown => "",
         }
     }
@@ -124,9 +139,14 @@ impl Route {
         match self {
             Self::Kv => matches!(method, Get | Head | Put | Delete),
             Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => matches!(method, Post),
-            Self::Healthz | Self::Readyz | Self::Metrics | Self::OpenApi | Self::Docs | Self::Dashboard => {
-                matches!(method, Get | Head)
-            }
+            Self::Healthz
+            | Self::Readyz
+            | Self::Metrics
+            | Self::HotKeys
+            | Self::SlowLog
+            | Self::OpenApi
+            | Self::Docs
+            | Self::Dashboard => matches!(method, Get | Head),
             Self::Unknown => false,
         }
     }

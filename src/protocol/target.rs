@@ -2,6 +2,7 @@
 
 use super::fields::plain_decimal;
 use super::route::{Method, Route};
+use crate::insight::page::ITEMS_MAX;
 use crate::limits::{KEY_BYTES_MAX, KEY_CHARS_MAX};
 use crate::time::Ttl;
 use smallvec::SmallVec;
@@ -51,6 +52,8 @@ pub fn resolve(method: Method, path: &str) -> Target<'_> {
         "/healthz" => Route::Healthz,
         "/readyz" => Route::Readyz,
         "/metrics" => Route::Metrics,
+        "/v1/admin/hotkeys" => Route::HotKeys,
+        "/v1/admin/slowlog" => Route::SlowLog,
         "/openapi.json" => Route::OpenApi,
         "/docs" => Route::Docs,
         "/dashboard" => Route::Dashboard,
@@ -145,6 +148,9 @@ pub enum QueryError {
     /// `ttlSec` is no whole number in its range.
     #[error("ttlSec must be an integer from 0 to 2147483647")]
     TtlSec,
+    /// `limit` is no whole number in its range.
+    #[error("limit must be an integer from 1 to 1000")]
+    Limit,
 }
 
 /// What the query part of a target asks for.
@@ -156,6 +162,8 @@ pub struct QueryOptions {
     pub raw: Option<bool>,
     /// When a written value expires.
     pub ttl: Option<Ttl>,
+    /// How many items a list may have at most.
+    pub limit: Option<usize>,
 }
 
 impl QueryOptions {
@@ -171,6 +179,7 @@ impl QueryOptions {
                 "includeMeta" => options.include_meta = boolean(value).ok_or(QueryError::IncludeMeta)?,
                 "raw" => options.raw = Some(boolean(value).ok_or(QueryError::Raw)?),
                 "ttlSec" => options.ttl = Some(seconds(value).ok_or(QueryError::TtlSec)?),
+                "limit" => options.limit = Some(items(value).ok_or(QueryError::Limit)?),
                 _ => {}
             }
         }
@@ -199,6 +208,11 @@ fn seconds(value: &str) -> Option<Ttl> {
     plain_decimal(&decode_value(value)?).and_then(Ttl::from_secs)
 }
 
+fn items(value: &str) -> Option<usize> {
+    let items = plain_decimal(&decode_value(value)?).and_then(|items| usize::try_from(items).ok())?;
+    (1..=ITEMS_MAX).contains(&items).then_some(items)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,7 +227,7 @@ mod tests {
             assert_eq!(resolve(method, "/v1/kv/batch"), Target::Kv(KeyText("batch")));
             assert_eq!(resolve(method, "/v1/kv/a%2Fb"), Target::Kv(KeyText("a%2Fb")));
             assert_eq!(resolve(method, "/v1/kv/"), Target::Kv(KeyText("")));
-            for fixed in [Route::BatchGet, Route::BatchSet, Route::BatchDelete, Route::Healthz, Route::Metrics] {
+            for fixed in [Route::BatchGet, Route::BatchSet, Route::BatchDelete, Route::Healthz, Route::HotKeys] {
                 assert_eq!(resolve(method, fixed.template()), Target::Fixed(fixed));
             }
             for unknown in
@@ -225,7 +239,7 @@ mod tests {
         assert_eq!(resolve(Post, "/v1/kv/incr"), Target::Fixed(Route::Incr));
         assert_eq!(resolve(Get, "/docs/page.js"), Target::Fixed(Route::Docs));
         assert_eq!(resolve(Get, "/dashboard/page.js"), Target::Fixed(Route::Dashboard));
-        for fixed in [Route::Readyz, Route::OpenApi, Route::Docs, Route::Dashboard] {
+        for fixed in [Route::Readyz, Route::Metrics, Route::SlowLog, Route::OpenApi, Route::Docs, Route::Dashboard] {
             assert_eq!(resolve(Get, fixed.template()).route(), fixed);
         }
     }
@@ -295,6 +309,10 @@ mod tests {
         }
         for bad in ["raw=", "raw=yes", "raw=%"] {
             assert_eq!(parse(bad), Err(QueryError::Raw), "{bad}");
+        }
+        assert_eq!(parse("limit=1000").map(|options| options.limit), Ok(Some(1000)));
+        for bad in ["0", "1001", "", "-1", "all"] {
+            assert_eq!(parse(&format!("limit={bad}")), Err(QueryError::Limit), "{bad}");
         }
         for bad in ["-1", "1.0", "2147483648", "", "+1", "01", "1e3", "%31%", "99999999999999999999999999999999"] {
             assert_eq!(parse(&format!("ttlSec={bad}")), Err(QueryError::TtlSec), "{bad}");

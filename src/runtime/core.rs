@@ -1,14 +1,16 @@
 //! One core at work: its engine, its lanes, its sockets. Everything here belongs to one thread.
 
 use super::clock::Clock;
-use super::lanes::{Arrival, Lanes, Word};
+use super::lanes::{Arrival, Facts, Lanes, Word};
 use super::pump::Connection;
+use super::scribe::Scribe;
 use crate::engine::Engine;
-use crate::engine::parts::{Host, Notice};
+use crate::engine::parts::{Host, LaneDepths, Notice, PagesErrand, PagesState};
 use crate::limits::{LANE_BURST_MAX, READ_BUFFER_BYTES, TICK_MS, TURN_US_MAX};
+use crate::logging::REQUESTS;
 use crate::metrics::ProcessStats;
 use crate::parcel::Parcel;
-use crate::process_stats;
+use crate::process_stats::{self, cpu_nanos_of_this_thread};
 use crate::session::ConnId;
 use crate::time::Mono;
 use std::sync::Arc;
@@ -51,7 +53,9 @@ const ARRIVALS_PER_LOOK: usize = 8;
 pub struct CoreHost {
     pub(super) lanes: Lanes,
     notices: Vec<Notice>,
-    process: ProcessStats,
+    facts: Facts,
+    clock: Clock,
+    scribe: Scribe,
 }
 
 impl Host for CoreHost {
@@ -64,7 +68,7 @@ impl Host for CoreHost {
     }
 
     fn process_stats(&mut self) -> ProcessStats {
-        self.process
+        self.facts.stats
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -76,19 +80,47 @@ impl Host for CoreHost {
     }
 
     fn logs_requests(&self) -> bool {
-        tracing::enabled!(tracing::Level::DEBUG)
+        tracing::enabled!(target: REQUESTS, tracing::Level::DEBUG)
+    }
+
+    fn moment(&self) -> Option<Mono> {
+        Some(self.clock.now().mono())
+    }
+
+    fn cpu_nanos(&mut self) -> u64 {
+        cpu_nanos_of_this_thread()
+    }
+
+    fn lane_depths(&self) -> LaneDepths {
+        self.lanes.depths()
+    }
+
+    fn log_lines_dropped(&self) -> u64 {
+        self.facts.log_lines_dropped
+    }
+
+    fn write_pages(&mut self, errand: PagesErrand) -> PagesState {
+        self.scribe.hand_in(errand)
     }
 }
 
 impl Core {
-    /// A core that has not begun; `stop` tells it to drain, `open_connections` counts those of all cores.
+    /// A core that has not begun; `scribe` writes pages for it, `stop` tells it to drain, `open_connections` counts those of
+    /// all cores.
     #[must_use]
-    pub fn new(engine: Engine, lanes: Lanes, stop: Arc<AtomicBool>, open_connections: Arc<AtomicUsize>) -> Self {
+    pub fn new(
+        engine: Engine,
+        lanes: Lanes,
+        scribe: Scribe,
+        stop: Arc<AtomicBool>,
+        open_connections: Arc<AtomicUsize>,
+    ) -> Self {
+        let facts = Facts { stats: process_stats::read(), log_lines_dropped: 0 };
         Self {
             open_connections,
             connections_max: engine.parts().settings.connections_max,
             engine,
-            host: CoreHost { lanes, notices: Vec::new(), process: process_stats::read() },
+            host: CoreHost { lanes, notices: Vec::new(), facts, clock: Clock::new(), scribe },
             clock: Clock::new(),
             connections: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES],
@@ -108,6 +140,7 @@ impl Core {
             self.engine.start_draining();
             return Poll::Ready(Pause::AcceptTheRest);
         }
+        self.take_words();
         let more_to_tend = self.look_at_the_clock();
         let more_arrived = self.take_arrivals();
         self.end_of_wake_up();
@@ -124,6 +157,20 @@ impl Core {
         }
         face.bell.disarm();
         Poll::Ready(Pause::Breathe)
+    }
+
+    /// Hears what the other threads have to say.
+    fn take_words(&mut self) {
+        while let Some(word) = self.host.lanes.next_word() {
+            match word {
+                Word::Facts(facts) => self.host.facts = facts,
+                Word::Rules(rules) => {
+                    self.connections_max = rules.settings.connections_max;
+                    self.engine.obey(*rules);
+                }
+                Word::Pages(id, pages) => self.engine.pages_written(self.clock.now(), &mut self.host, id, &pages),
+            }
+        }
     }
 
     /// Takes a burst off the lanes; true if there may be more.
@@ -154,16 +201,6 @@ impl Core {
             return false;
         }
         self.clock.follow_wall();
-        while let Some(word) = self.host.lanes.next_word() {
-            match word {
-                Word::Facts(facts) => self.host.process = facts,
-                Word::Rules(rules) => {
-                    self.connections_max = rules.settings.connections_max;
-                    self.engine.obey(*rules);
-                }
-            }
-        }
-        self.engine.set_queue_depth(self.host.lanes.waiting());
         let more = self.engine.tick(now, &mut self.host);
         self.next_tick = if more { now.mono() } else { now.mono().plus_millis(TICK_MS) };
         more
@@ -193,11 +230,11 @@ impl Core {
             Notice::AuthFailed { conn, reason, route } => {
                 let peer = self.peer(conn);
                 let (route, reason) = (route.template(), reason.reason());
-                tracing::warn!(status = 401, reason, route, peer, "auth failed: 401");
+                tracing::warn!(target: REQUESTS, status = 401, reason, route, peer, "auth failed: 401");
             }
             Notice::Answered { conn, method, route, status } => {
                 let (method, route) = (method.name(), route.template());
-                tracing::debug!(method, route, status, peer = self.peer(conn), "request");
+                tracing::debug!(target: REQUESTS, method, route, status, peer = self.peer(conn), "request");
             }
         }
     }

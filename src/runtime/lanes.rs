@@ -4,7 +4,9 @@
 //! core itself, and the pulls of long values, have one of their own, so that a flood of requests does not make a live
 //! server look dead. Replies never find theirs full: it has room for everything that the core has under way.
 
-use crate::engine::parts::Rules;
+use crate::engine::parts::{LaneDepths, Rules};
+use crate::engine::surveys::SurveyId;
+use crate::insight::page::WrittenPage;
 use crate::limits::{CONTROL_LANE_MAX, SILENT_AFTER_PINGS};
 use crate::metrics::ProcessStats;
 use crate::parcel::Parcel;
@@ -79,25 +81,44 @@ pub struct Outside {
 /// What the other threads of the process have to tell a core.
 #[derive(Clone, Debug)]
 pub enum Word {
-    /// What the kernel says of the process.
-    Facts(ProcessStats),
+    /// What belongs to no core, as it was read last.
+    Facts(Facts),
     /// From now on, these rules.
     Rules(Box<Rules>),
+    /// The pages of a survey.
+    Pages(SurveyId, Vec<WrittenPage>),
 }
 
-/// Words that wait at one core.
-const WORDS_MAX: usize = 4;
+/// What belongs to no core and changes all the time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts {
+    /// What the kernel says of the process.
+    pub stats: ProcessStats,
+    /// Log lines lost since the start.
+    pub log_lines_dropped: u64,
+}
+
+/// Words that wait at one core: more than there are questions whose pages can be on their way.
+const WORDS_MAX: usize = 16;
 
 impl Outside {
     /// Hands the core what was read of the process, unless it has not taken earlier readings yet.
-    pub fn tell(&self, facts: ProcessStats) {
+    pub fn tell(&self, facts: Facts) {
         let _ = self.words.try_send(Word::Facts(facts));
+    }
+
+    /// Brings the pages that a survey of the core waits for. A core that takes no words is hung, or has given the pages
+    /// up already: then they are lost, and nobody waits here.
+    pub fn bring(&self, id: SurveyId, pages: Vec<WrittenPage>) {
+        let _ = self.words.try_send(Word::Pages(id, pages));
+        self.face.bell.ring();
     }
 
     /// Gives the core other rules, and waits until it has room to take them. Not to be called by a core.
     pub fn rule(&self, rules: Rules) {
         // The other end is gone only if the core is, and then so is the process.
         let _ = self.words.send(Word::Rules(Box::new(rules)));
+        self.face.bell.ring();
     }
 }
 
@@ -232,12 +253,16 @@ impl Lanes {
     /// Whether nothing has arrived.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.replies.is_empty() && self.control.is_empty() && self.requests.is_empty()
+        self.replies.is_empty() && self.control.is_empty() && self.requests.is_empty() && self.words.is_empty()
     }
 
-    /// Requests that wait at this core.
+    /// What waits at this core.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.requests.len()
+    pub fn depths(&self) -> LaneDepths {
+        LaneDepths {
+            requests: self.requests.len() as u64,
+            control: self.control.len() as u64,
+            replies: self.replies.len() as u64,
+        }
     }
 }

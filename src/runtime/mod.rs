@@ -1,13 +1,15 @@
 //! The half that knows the world: executors, sockets, clocks, signals.
 //!
-//! The thread that calls [`serve`] becomes the one that waits for signals. Every core has a thread of its own, and one
-//! more pings the cores.
+//! The thread that calls [`serve`] becomes the one that waits for signals. Every core has a thread of its own, one more
+//! pings the cores, and one writes pages of numbers.
 
 pub mod clock;
 pub mod core;
 pub mod lanes;
 mod listen;
+pub mod notify;
 mod pump;
+pub mod scribe;
 pub mod start;
 mod stop;
 pub mod supervisor;
@@ -19,6 +21,7 @@ use crate::engine::parts::{Parts, Rules, Settings};
 use crate::limits::{CONTROL_PARCELS_MAX, HUNG_AFTER_PINGS};
 use crate::logging;
 use crate::metrics::{ConfigReloads, ProcessFacts};
+use crate::process_stats;
 use crate::protocol::auth::Tokens;
 use crate::routing::{Router, ShardId};
 use crate::session::request_id::RequestIds;
@@ -26,7 +29,9 @@ use crate::shard::{Shard, ShardConfig};
 use core::{Core, Pause};
 use glommio::net::TcpListener;
 use glommio::{LocalExecutorBuilder, Placement};
-use lanes::{Lanes, Outside};
+use lanes::{Facts, Lanes, Outside};
+use notify::Notifier;
+use scribe::Scribe;
 use socket2::Socket;
 use start::StartError;
 use std::cell::RefCell;
@@ -35,9 +40,10 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
+use supervisor::Duties;
 
 /// `EX_UNAVAILABLE`: this machine does not give what the server needs.
 const EXIT_UNAVAILABLE: u8 = 69;
@@ -54,7 +60,11 @@ const IO_MEMORY_BYTES: usize = 64 * 1024;
 #[must_use]
 pub fn serve(config: Config, sources: &Sources, log: &logging::Handle) -> ExitCode {
     die_on_panic();
-    let started = stop::Signals::listen().and_then(|signals| Ok((signals, Server::start(config)?)));
+    let notifier = Notifier::from_environment().unwrap_or_else(|error| {
+        tracing::warn!(%error, "there is no socket where NOTIFY_SOCKET says; nobody is told that the server is ready");
+        Notifier::default()
+    });
+    let started = stop::Signals::listen().and_then(|signals| Ok((signals, Server::start(config, notifier, log)?)));
     match started {
         Ok((signals, mut server)) => stop::wait(signals, &mut server, sources, log),
         Err(error) => {
@@ -84,6 +94,8 @@ pub struct Server {
     /// What the limit on open files has room for.
     connections_possible: usize,
     reloads: ConfigReloads,
+    metrics_interval_ms: Arc<AtomicU64>,
+    notifier: Notifier,
 }
 
 /// What one core is made of, on its way to its thread.
@@ -92,6 +104,7 @@ struct Seed {
     cpu: usize,
     engine: Engine,
     lanes: Lanes,
+    scribe: Scribe,
     listener: Socket,
     stop: Arc<AtomicBool>,
     /// Whether connections are let in.
@@ -105,7 +118,7 @@ impl Server {
     ///
     /// # Errors
     /// What kept a core from starting.
-    pub fn start(config: Config) -> Result<Self, StartError> {
+    fn start(config: Config, notifier: Notifier, log: &logging::Handle) -> Result<Self, StartError> {
         let connections_possible = start::check(config.shards)?;
         let (sockets, address) = listen::bind(config.listen, config.shards)?;
         let of_cores = sockets.iter().map(Socket::try_clone).collect::<std::io::Result<Vec<_>>>();
@@ -115,7 +128,11 @@ impl Server {
         let (ready, readiness) = mpsc::channel();
         let replies_max = commands_max(&config) + CONTROL_PARCELS_MAX;
         let (lanes, cores) = Lanes::connect(config.shards, config.max_shard_mailbox, replies_max);
-        let server = Self { config, cores, stop, connections_possible, reloads: ConfigReloads::default() };
+        let (scribe, desk) = Scribe::new(config.shards);
+        let metrics_interval_ms = Arc::new(AtomicU64::new(config.metrics_interval_ms));
+        let reloads = ConfigReloads::default();
+        let server = Self { config, cores, stop, connections_possible, reloads, metrics_interval_ms, notifier };
+        desk.start(server.cores.clone())?;
         let secrets = Secrets::draw()?;
         for ((number, listener), lanes) in (0..).zip(of_cores).zip(lanes) {
             let config = &server.config;
@@ -123,59 +140,72 @@ impl Server {
             let engine = Engine::new(parts(config, ShardId(number), server.rules(number), &secrets)?);
             let (stop, open) = (Arc::clone(&server.stop), Arc::clone(&open));
             let (open_connections, ready) = (Arc::clone(&open_connections), ready.clone());
-            spawn(Seed { number, cpu, engine, lanes, listener, stop, open, open_connections, ready })?;
+            let scribe = scribe.clone();
+            spawn(Seed { number, cpu, engine, lanes, scribe, listener, stop, open, open_connections, ready })?;
         }
         drop(ready);
-        server.await_cores(&readiness)?;
+        server.await_cores(&readiness, log)?;
         listen::open(&sockets, address)?;
         open.store(true, Ordering::Release);
         announce(&server.config, address);
+        server.notifier.ready(&format!("serving {address} with {} shards", server.config.shards));
         Ok(server)
     }
 
     /// Waits until every core lives, and has it supervised from then on.
-    fn await_cores(&self, readiness: &mpsc::Receiver<Result<u16, StartError>>) -> Result<(), StartError> {
+    fn await_cores(
+        &self,
+        readiness: &mpsc::Receiver<Result<u16, StartError>>,
+        log: &logging::Handle,
+    ) -> Result<(), StartError> {
         for _ in 0..self.config.shards {
             // A core can get lost before its first wake-up, where no ping reaches it: see `supervisor`.
             let silent =
                 || StartError::new("a core did not start within 10 seconds; see `top` and `dmesg`, and try again");
             readiness.recv_timeout(START_PATIENCE).map_err(|_| silent())??;
         }
-        let facts_every = Duration::from_millis(self.config.metrics_interval_ms);
-        let supervisor = supervisor::start(self.cores.clone(), facts_every, HUNG_AFTER_PINGS, die_of_hung_core);
+        let lost_lines = log.lost_lines();
+        let duties = Duties {
+            facts_every_ms: Arc::clone(&self.metrics_interval_ms),
+            read_facts: move || Facts { stats: process_stats::read(), log_lines_dropped: lost_lines.count() },
+            watchdog: self.notifier.watchdog(),
+            hung_after: HUNG_AFTER_PINGS,
+            on_hung: die_of_hung_core,
+        };
+        let supervisor = supervisor::start(self.cores.clone(), duties);
         supervisor.map(drop).map_err(|error| StartError::new(format!("cannot start the supervisor: {error}")))
     }
 
     /// Reads the configuration again and has every core go by it, or says why everything stays as it was.
     fn reload(&mut self, sources: &Sources, log: &logging::Handle) {
+        self.notifier.reloading();
         let reloaded = self.config.reload(sources).map_err(|problems| problems.to_string());
         let applied = reloaded.and_then(|config| match log.apply(&config.log) {
             Ok(()) => Ok(config),
             Err(error) => Err(error.to_string()),
         });
-        match applied {
+        let status = match applied {
             Ok(config) => {
                 config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 if config.max_shard_mailbox != self.config.max_shard_mailbox {
                     tracing::warn!("MAX_SHARD_MAILBOX stays {} until a restart", self.config.max_shard_mailbox);
                 }
-                if config.metrics_interval_ms != self.config.metrics_interval_ms {
-                    tracing::warn!("METRICS_INTERVAL_MS stays {} until a restart", self.config.metrics_interval_ms);
-                }
-                let (max_shard_mailbox, metrics_interval_ms) =
-                    (self.config.max_shard_mailbox, self.config.metrics_interval_ms);
-                self.config = Config { max_shard_mailbox, metrics_interval_ms, ..config };
+                self.metrics_interval_ms.store(config.metrics_interval_ms, Ordering::Relaxed);
+                self.config = Config { max_shard_mailbox: self.config.max_shard_mailbox, ..config };
                 self.reloads.succeeded += 1;
                 tracing::info!("the configuration was read again and is in force");
+                "serving; the configuration was read again and is in force"
             }
             Err(problems) => {
                 self.reloads.failed += 1;
                 tracing::error!("the configuration was read again and refused; nothing has changed: {problems}");
+                "serving; the configuration was read again and refused: see the log"
             }
-        }
+        };
         for (number, core) in (0..).zip(&self.cores) {
             core.rule(self.rules(number));
         }
+        self.notifier.ready(status);
     }
 
     /// What the core `number` goes by.
@@ -188,6 +218,8 @@ impl Server {
             request_timeout_ms: config.request_timeout_ms,
             idle_timeout_ms: config.idle_timeout_ms,
             header_timeout_ms: config.header_timeout_ms,
+            slow_request_ms: config.slow_request_ms,
+            metrics_interval_ms: config.metrics_interval_ms,
             inflight_max: share(config.max_inflight, config.shards, number),
             connections_max: config.max_connections.min(self.connections_possible),
             process: ProcessFacts {
@@ -299,11 +331,11 @@ fn name_this_thread(name: &str) {
 }
 
 async fn live(seed: Seed) {
-    let Seed { number, engine, lanes, listener, stop, open, open_connections, ready, .. } = seed;
+    let Seed { number, engine, lanes, scribe, listener, stop, open, open_connections, ready, .. } = seed;
     let fd = listener.as_raw_fd();
     // SAFETY: the descriptor was just given up by its only owner, and the new owner is a listener as it was.
     let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
-    let core = Rc::new(RefCell::new(Core::new(engine, lanes, stop, open_connections)));
+    let core = Rc::new(RefCell::new(Core::new(engine, lanes, scribe, stop, open_connections)));
     glommio::spawn_local(pump::accept(Rc::clone(&core), listener, open)).detach();
     let _ = ready.send(Ok(number));
     drop(ready);

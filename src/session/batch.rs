@@ -1,7 +1,7 @@
 //! Many commands in one request: one parcel for each shard, all under way at once, answered in the order of the request.
 
 use super::outbox::{Awaited, Piece};
-use super::ticket::Ticket;
+use super::ticket::{Done, Ticket};
 use super::writing::{Failure, LeasedTail};
 use super::{ConnId, Context, Session};
 use crate::command::{Command, Conditions, Outcome, Payload, Put, Refusal, Verb};
@@ -76,14 +76,16 @@ impl Item {
 
 impl Session {
     /// Asks all shards that have a part in `plan`, at once.
-    pub(super) fn ask_batch<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: Ticket, plan: Plan) {
+    pub(super) fn ask_batch<H: Host>(&mut self, cx: &mut Context<'_, H>, mut ticket: Ticket, plan: Plan) {
+        ticket.asked = Some(cx.parts.turned_to(cx.now));
         let mut batch = pack(cx, plan);
         let slot = self.outbox.next_slot();
         for (owner, place) in &mut batch.parcels {
             let mut parcel = place.take().expect("nothing has been sent yet");
             if *owner == cx.parts.me {
                 parcel.deadline = cx.now.mono();
-                cx.parts.carry_out(cx.now, &mut parcel);
+                cx.parts.metrics.local += 1;
+                cx.parts.carry_out(cx.now, cx.host, &mut parcel);
                 *place = Some(parcel);
                 continue;
             }
@@ -138,7 +140,16 @@ impl Session {
             Route::BatchSet => answer::json(&mut bytes, &head, 200, &answer::set_results(batch.set_results())),
             _ => answer::json(&mut bytes, &head, 200, &answer::delete_results(batch.delete_results())),
         }
-        let answered = ticket.answered(self.id, 200);
+        let slowest = batch.slowest();
+        let done = Done {
+            key: None,
+            shard: slowest.map_or(cx.parts.me, |parcel| parcel.to),
+            shard_nanos: slowest.map_or(0, |parcel| parcel.shard_nanos),
+            is_streamed: !rest.is_empty(),
+            worth_naming_nanos: cx.parts.worth_naming_nanos(),
+        };
+        let back = cx.parts.turned_to(cx.now);
+        let answered = ticket.answered_by_shard(&done, self.id, 200, back);
         self.outbox.finish_slot(cx, slot, bytes, rest, answered);
     }
 }
@@ -253,6 +264,11 @@ impl Batch {
                 DeleteResult { key, status: DeleteStatus::Error(code, message) }
             }
         })
+    }
+
+    /// The parcel on which its shard has worked longest.
+    fn slowest(&self) -> Option<&Parcel> {
+        self.parcels.iter().filter_map(|(_, parcel)| parcel.as_deref()).max_by_key(|parcel| parcel.shard_nanos)
     }
 
     /// How many items it has.

@@ -40,7 +40,7 @@ impl Session {
         };
         let body = (!unchanged && head.method == Method::Get).then_some(Piece::Static(resource.body));
         let pieces = std::iter::once(Piece::Bytes(bytes)).chain(body).collect();
-        self.outbox.push(cx, Answer { pieces, answered: Some(ticket.answered(self.id, status)) });
+        self.outbox.push(cx, Answer { pieces, answered: Some(ticket.answered(self.id, status, cx.now.mono())) });
         self.request_ends(cx, ticket.keep_alive);
         Ok(0)
     }

@@ -318,6 +318,7 @@ impl Session {
         }
         if let Some(mut ticket) = ticket {
             ticket.keep_alive = keep_alive;
+            ticket.received = cx.now.mono();
             self.fail(cx, &ticket, failure);
         }
         self.request_ends(cx, keep_alive);
@@ -331,6 +332,7 @@ impl Session {
         intake.let_go(cx.parts);
         let Intake { ticket: Some(mut ticket), sink, .. } = *intake else { return };
         ticket.keep_alive &= !cx.parts.draining;
+        ticket.received = cx.now.mono();
         let keep_alive = ticket.keep_alive;
         self.carry_out(cx, ticket, sink);
         self.request_ends(cx, keep_alive);

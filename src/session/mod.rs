@@ -6,7 +6,7 @@
 //! | `intake` | bodies that do not come in one piece with their head |
 //! | `ask` | one command: applied here, or sent to the core that owns the key |
 //! | `batch` | many commands, one parcel for each shard |
-//! | `admin` | questions to all cores: health, readiness, metrics |
+//! | `admin` | questions to all cores: health, readiness, metrics, hot keys, slow requests |
 //! | `files` | the API's description and its page |
 //! | `outbox`, `stream` | answers waiting for their turn; long values on their way out |
 //! | `writing` | outcomes to answers |
@@ -24,11 +24,14 @@ mod ticket;
 mod writing;
 
 use crate::engine::parts::{Host, Parts};
+use crate::insight::Report;
+use crate::insight::page::WrittenPage;
 use crate::limits::{BUFFER_KEEP_BYTES, CONNECTION_BYTES, LINGER_MS, TICK_MS};
 use crate::parcel::Parcel;
 use crate::time::{Mono, Now};
 use intake::Intake;
 use outbox::Outbox;
+use writing::Failure;
 
 /// Names a connection of one core; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -234,6 +237,24 @@ impl Session {
         self.go_on(cx);
     }
 
+    /// Takes the page that slot `slot` has waited for.
+    pub fn page_written<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, page: &WrittenPage) {
+        self.answer_page(cx, slot, page);
+        self.go_on(cx);
+    }
+
+    /// Takes the reports of all cores that slot `slot` has waited for.
+    pub fn reported<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, reports: &[Report]) {
+        self.answer_ready(cx, slot, reports);
+        self.go_on(cx);
+    }
+
+    /// Hears that what slot `slot` has waited for does not come.
+    pub fn survey_failed<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, why: &str) {
+        self.fail_slot(cx, slot, &Failure::unavailable(why.to_owned()));
+        self.go_on(cx);
+    }
+
     /// Takes bytes of a long value that another core has sent.
     pub fn pulled<H: Host>(&mut self, cx: &mut Context<'_, H>, parcel: Box<Parcel>) {
         self.outbox.pulled(cx, &parcel);
@@ -297,7 +318,6 @@ impl Session {
             intake.excuse(TICK_MS);
         }
         if self.outbox.has_slots() {
-            self.look_after_questions(cx);
             self.go_on(cx);
         }
         let settings = &cx.parts.settings;

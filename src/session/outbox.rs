@@ -5,10 +5,7 @@ use super::stream::Stream;
 use super::ticket::Ticket;
 use crate::engine::parts::{Answered, Host, Parts};
 use crate::limits::{BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX, STREAM_STEP_BYTES};
-use crate::metrics::CoreMetrics;
 use crate::parcel::Parcel;
-use crate::routing::ShardId;
-use crate::time::Mono;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 
@@ -46,35 +43,33 @@ pub enum Awaited {
     Outcome,
     /// All parcels of a batch.
     Batch(Box<super::batch::Batch>),
-    /// The numbers of all cores.
-    Numbers(Box<Numbers>),
+    /// What all cores report.
+    Survey,
 }
 
 impl Awaited {
+    /// Whether the request is one of those in progress as operators see them. Who asks for the numbers of all cores is
+    /// not in them, or a server that does nothing would never show 0.
+    const fn is_counted(&self) -> bool {
+        !matches!(self, Self::Survey)
+    }
+
     /// How many single requests this one counts for among those that a connection may have waiting. The answer to a
     /// batch may hold as many values; a question goes to all cores, and one at a time is enough for a connection.
     fn weight(&self) -> usize {
         match self {
             Self::Outcome => 1,
-            Self::Numbers(_) => PIPELINE_DEPTH_MAX,
+            Self::Survey => PIPELINE_DEPTH_MAX,
             Self::Batch(batch) => batch.len().div_ceil(BATCH_ITEMS_PER_SLOT),
         }
     }
 }
 
+/// Files go out in steps of this many bytes while the buffers of all connections take too much.
+const STEP_BYTES_WHEN_FULL: usize = 4 * 1024;
+
 /// Items of a batch that weigh as much as a request of its own.
 const BATCH_ITEMS_PER_SLOT: usize = 2;
-
-/// Numbers of all cores, as far as they have arrived.
-#[derive(Debug)]
-pub struct Numbers {
-    /// By shard.
-    pub of_core: Vec<Option<Box<CoreMetrics>>>,
-    /// Cores whose lanes were full.
-    pub unasked: Vec<ShardId>,
-    /// Nobody waits longer than this.
-    pub deadline: Mono,
-}
 
 /// A place in the order of answers.
 #[derive(Debug)]
@@ -92,6 +87,13 @@ struct Waiting {
 }
 
 impl Slot {
+    fn is_counted(&self) -> bool {
+        match self {
+            Self::Waiting(waiting) => waiting.awaited.is_counted(),
+            Self::Ready(_) => true,
+        }
+    }
+
     fn weight(&self) -> usize {
         match self {
             Self::Waiting(waiting) => waiting.weight,
@@ -160,7 +162,7 @@ impl Outbox {
 
     /// Makes room for the answer to the next request, which `awaited` will bring. Returns the slot's number.
     pub fn wait(&mut self, parts: &mut Parts, ticket: Ticket, awaited: Awaited) -> u64 {
-        parts.metrics.active_requests += 1;
+        parts.metrics.active_requests += u64::from(awaited.is_counted());
         let weight = awaited.weight();
         self.weight += weight;
         self.slots.push_back(Slot::Waiting(Box::new(Waiting { ticket, awaited, weight })));
@@ -219,12 +221,6 @@ impl Outbox {
         }
     }
 
-    /// The numbers of the slots whose requests wait for the numbers of other cores.
-    pub fn questions(&self) -> SmallVec<[u64; 1]> {
-        let asks = |slot: &Slot| matches!(slot, Slot::Waiting(it) if matches!(it.awaited, Awaited::Numbers(_)));
-        (self.front..).zip(&self.slots).filter(|(_, slot)| asks(slot)).map(|(number, _)| number).collect()
-    }
-
     /// Where to write the answer for slot `number`: behind what goes out, if it is its turn.
     pub fn begin_slot(&mut self, number: u64) -> Vec<u8> {
         if self.is_turn_of(number) { std::mem::take(&mut self.bytes) } else { Vec::new() }
@@ -250,6 +246,7 @@ impl Outbox {
         self.held += answer.len();
         let place = usize::try_from(number - self.front).expect("a slot is one of a few");
         let waited = std::mem::replace(&mut self.slots[place], Slot::Ready(answer));
+        cx.parts.metrics.active_requests += u64::from(!waited.is_counted());
         self.weight = self.weight - waited.weight() + 1;
         self.advance(cx);
     }
@@ -265,7 +262,11 @@ impl Outbox {
                 self.retire(cx.parts);
             }
             // Where all buffers together take too much, what goes out next waits until all before it has gone out.
-            let high_water = if cx.parts.are_buffers_full() { 1 } else { OUTPUT_HIGH_WATER_BYTES };
+            let (high_water, step) = if cx.parts.are_buffers_full() {
+                (1, STEP_BYTES_WHEN_FULL)
+            } else {
+                (OUTPUT_HIGH_WATER_BYTES, STREAM_STEP_BYTES)
+            };
             if self.unsent().len() >= high_water {
                 return;
             }
@@ -276,7 +277,7 @@ impl Outbox {
                     self.going.pop_front();
                 }
                 Some(Piece::Static(bytes)) => {
-                    let (now, rest) = bytes.split_at(bytes.len().min(STREAM_STEP_BYTES));
+                    let (now, rest) = bytes.split_at(bytes.len().min(step));
                     self.bytes.extend_from_slice(now);
                     *bytes = rest;
                     if rest.is_empty() {
@@ -328,7 +329,7 @@ impl Outbox {
     pub fn close<H: Host>(self, cx: &mut Context<'_, H>) {
         let going = u64::from(self.going_answered.is_some());
         let in_slots = self.slots.iter().filter(|slot| match slot {
-            Slot::Waiting(_) => true,
+            Slot::Waiting(waiting) => waiting.awaited.is_counted(),
             Slot::Ready(answer) => answer.answered.is_some(),
         });
         cx.parts.metrics.active_requests -= going + in_slots.count() as u64;

@@ -42,6 +42,7 @@ impl Session {
             Reading::Body(intake) => {
                 if let Some(mut ticket) = intake.abandon(cx.parts) {
                     ticket.keep_alive = false;
+                    ticket.received = cx.now.mono();
                     self.fail(cx, &ticket, &Failure::timeout(why));
                 }
             }
@@ -61,6 +62,8 @@ impl Session {
             route: Route::Unknown,
             http11: true,
             keep_alive: false,
+            received: cx.now.mono(),
+            asked: None,
             id: cx.parts.request_ids.fresh(),
             include_meta: false,
             raw: false,
@@ -132,14 +135,7 @@ impl Session {
             }
             Target::Fixed(route @ (Route::OpenApi | Route::Docs | Route::Dashboard)) => self.give_file(cx, head, route),
             Target::Fixed(Route::Incr) => self.begin_body(cx, head, Route::Incr, Sink::incr(), following),
-            Target::Fixed(route) => {
-                let mut ticket = self.ticket(cx, head, route);
-                ticket.keep_alive &= self.skip_body(cx, head);
-                let keep_alive = ticket.keep_alive;
-                self.ask_admin(cx, ticket, head);
-                self.request_ends(cx, keep_alive);
-                Ok(0)
-            }
+            Target::Fixed(route) => self.ask_admin(cx, head, route),
         }
     }
 
@@ -270,6 +266,8 @@ impl Session {
             route,
             http11: head.http11,
             keep_alive: head.keep_alive && !cx.parts.draining,
+            received: cx.now.mono(),
+            asked: None,
             id: head.request_id.map_or_else(|| cx.parts.request_ids.fresh(), RequestId::given),
             include_meta: false,
             raw: false,
@@ -287,8 +285,14 @@ const fn needs_token(route: Route, method: Method, reads_too: bool) -> bool {
     match route {
         Route::Kv => reads_too || !matches!(method, Method::Get | Method::Head),
         Route::BatchGet => reads_too,
-        Route::BatchSet | Route::BatchDelete | Route::Incr => true,
-        _ => false,
+        Route::BatchSet | Route::BatchDelete | Route::Incr | Route::HotKeys | Route::SlowLog => true,
+        Route::Healthz
+        | Route::Readyz
+        | Route::Metrics
+        | Route::OpenApi
+        | Route::Docs
+        | Route::Dashboard
+        | Route::Unknown => false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::protocol::answer::RequestIdText;
 use smallvec::SmallVec;
+use std::fmt;
 
 /// A request's ID, kept for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,15 @@ impl RequestId {
         match self {
             Self::Given(text) => RequestIdText::Given(std::str::from_utf8(text).expect("it was a str when it came")),
             Self::Fresh(halves) => RequestIdText::Fresh(*halves),
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.text() {
+            RequestIdText::Given(text) => f.write_str(text),
+            RequestIdText::Fresh([core, number]) => write!(f, "{core:016x}{number:016x}"),
         }
     }
 }
@@ -60,5 +70,7 @@ mod tests {
         let mut ids = RequestIds::new(0xab, u64::MAX);
         assert_eq!(ids.fresh(), RequestId::Fresh([0xab, 0]));
         assert_eq!(ids.fresh(), RequestId::Fresh([0xab, 1]));
+        assert_eq!(ids.fresh().to_string(), "00000000000000ab0000000000000002");
+        assert_eq!(RequestId::given("abc").to_string(), "abc");
     }
 }

@@ -3,6 +3,7 @@
 use crate::counting::allocations;
 use cache_service::engine::Engine;
 use cache_service::engine::parts::{Host, Notice, Parts, Settings};
+use cache_service::insight::hot_keys::WINDOW_MS;
 use cache_service::metrics::{ProcessFacts, ProcessStats};
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
@@ -62,6 +63,8 @@ impl Warm {
             request_timeout_ms: 2_000,
             idle_timeout_ms: 60_000,
             header_timeout_ms: 10_000,
+            slow_request_ms: 10,
+            metrics_interval_ms: 1_000,
             inflight_max: 64,
             connections_max: 64,
             process: ProcessFacts::default(),
@@ -76,7 +79,21 @@ impl Warm {
         warm.exchange(Self::put("key", "", PUT_VALUE).as_bytes(), b"HTTP/1.1 201 ");
         let media = "Content-Type: application/x-thing\r\n";
         warm.exchange(Self::put("bytes?ttlSec=86400", media, "some bytes").as_bytes(), b"HTTP/1.1 201 ");
+        warm.live_through_the_windows_of_hot_keys();
         warm
+    }
+
+    /// Both windows have seen some keys, so that there is a counter for each.
+    fn live_through_the_windows_of_hot_keys(&mut self) {
+        for window in 1..=2 {
+            self.now_ms = window * WINDOW_MS - 1;
+            for key in 0..8 {
+                self.exchange(
+                    format!("GET /v1/kv/{key} HTTP/1.1\r\nHost: t\r\n{}\r\n", Self::TOKEN_FIELD).as_bytes(),
+                    b"HTTP/1.1 404 ",
+                );
+            }
+        }
     }
 
     /// The bytes of a PUT.

@@ -16,6 +16,7 @@ mod framing;
 mod framing_cases;
 mod hygiene;
 mod incr;
+mod insight;
 mod lifecycle;
 mod limits;
 mod memory;

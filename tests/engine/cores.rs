@@ -1,7 +1,7 @@
 //! Some cores in one thread, with lanes that do as they are told and a clock that stands still unless it is moved.
 
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Notice, Parts, Settings};
+use cache_service::engine::parts::{Host, Notice, PagesErrand, PagesState, Parts, Settings};
 use cache_service::limits::{READ_BUFFER_BYTES, TICK_MS};
 use cache_service::metrics::{BackpressureReason, ProcessFacts, ProcessStats};
 use cache_service::parcel::Parcel;
@@ -28,6 +28,9 @@ pub struct Lanes {
     pub commands_are_full: bool,
     /// No other parcel is taken.
     pub control_is_full: bool,
+    /// Pages are written by somebody else, who takes his time.
+    pub pages_wait: bool,
+    pub errands: VecDeque<PagesErrand>,
 }
 
 impl Host for Lanes {
@@ -49,6 +52,14 @@ impl Host for Lanes {
     }
 
     fn notice(&mut self, _notice: Notice) {}
+
+    fn write_pages(&mut self, errand: PagesErrand) -> PagesState {
+        if !self.pages_wait {
+            return PagesState::Written(errand.bundle.write());
+        }
+        self.errands.push_back(errand);
+        PagesState::Later
+    }
 }
 
 /// The other end of a connection.
@@ -205,6 +216,16 @@ impl Cores {
         any
     }
 
+    /// The page that was asked for first is written. Gives how many forms of it there are.
+    pub fn write_page(&mut self) -> usize {
+        let now = self.now();
+        let PagesErrand { from, id, bundle } = self.lanes.errands.pop_front().expect("a page to write");
+        let pages = bundle.write();
+        self.engines[from.index()].pages_written(now, &mut self.lanes, id, &pages);
+        self.settle();
+        pages.len()
+    }
+
     /// Parcels travel until none is left.
     pub fn deliver(&mut self) {
         while self.carry_out() | self.bring_back() {}
@@ -303,6 +324,8 @@ fn engine(core: u16, router: Router, change: &impl Fn(&mut Settings)) -> Engine 
         request_timeout_ms: REQUEST_TIMEOUT_MS,
         idle_timeout_ms: IDLE_TIMEOUT_MS,
         header_timeout_ms: HEADER_TIMEOUT_MS,
+        slow_request_ms: 10,
+        metrics_interval_ms: 1_000,
         inflight_max: 1_000,
         connections_max: 1_000,
         process: ProcessFacts::default(),

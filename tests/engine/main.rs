@@ -13,5 +13,6 @@ mod memory;
 mod mistakes;
 mod parking;
 mod questions;
+mod surveys;
 mod throttling;
 mod timeouts;

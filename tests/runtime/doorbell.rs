@@ -8,6 +8,7 @@ use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
 use cache_service::runtime::core::Core;
 use cache_service::runtime::lanes::{Arrival, Lanes};
+use cache_service::runtime::scribe::Scribe;
 use cache_service::session::request_id::RequestIds;
 use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ fn sleepy_core(lanes: Lanes, stop: &Arc<AtomicBool>) {
         request_timeout_ms: 2_000,
         idle_timeout_ms: 60_000,
         header_timeout_ms: 10_000,
+        slow_request_ms: 10,
+        metrics_interval_ms: 1_000,
         inflight_max: 64,
         connections_max: 64,
         process: ProcessFacts::default(),
@@ -51,7 +54,8 @@ fn sleepy_core(lanes: Lanes, stop: &Arc<AtomicBool>) {
     let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
     let shard = Shard::new(ShardConfig { budget_bytes: None, first_version: 1, policy, hasher });
     let parts = Parts::new(ShardId(1), router, shard, settings, RequestIds::new(1, 2), 64);
-    let mut core = Core::new(Engine::new(parts), lanes, Arc::new(AtomicBool::new(false)), Arc::default());
+    let mut core =
+        Core::new(Engine::new(parts), lanes, Scribe::new(2).0, Arc::new(AtomicBool::new(false)), Arc::default());
     let alarm = Arc::new(Alarm { rung: AtomicBool::new(false), sleeper: std::thread::current() });
     let waker = Waker::from(Arc::clone(&alarm));
     while !stop.load(Ordering::Relaxed) {

@@ -2,8 +2,9 @@
 //! says the same as when there is nothing to run. Shown here with timers far shorter than the server's, so that it
 //! happens within moments; and undone by the supervisor's pings.
 
-use cache_service::runtime::lanes::{CoreFace, Lanes, Outside};
-use cache_service::runtime::supervisor;
+use cache_service::runtime::lanes::{CoreFace, Facts, Lanes, Outside};
+use cache_service::runtime::notify::Watchdog;
+use cache_service::runtime::supervisor::{self, Duties};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use glommio::{LocalExecutorBuilder, Placement};
 use std::future::poll_fn;
@@ -25,8 +26,6 @@ const LATE_AFTER: Duration = Duration::from_secs(1);
 const GAMES_MAX: usize = 20;
 /// Games that must end with a supervisor.
 const GAMES_SUPERVISED: usize = 6;
-/// The kernel is not asked about this process while games are played.
-const NEVER: Duration = Duration::MAX;
 /// How long a game may take before the test gives up on it.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
@@ -77,7 +76,14 @@ impl Game {
     }
 
     fn supervise(&self) {
-        supervisor::start(self.cores.clone(), NEVER, u64::MAX - 1, |_| {}).expect("a thread can be started");
+        let duties = Duties {
+            facts_every_ms: Arc::new(AtomicU64::new(u64::MAX)),
+            read_facts: Facts::default,
+            watchdog: Watchdog::default(),
+            hung_after: u64::MAX - 1,
+            on_hung: |_| {},
+        };
+        supervisor::start(self.cores.clone(), duties).expect("a thread can be started");
     }
 
     /// Watches until the game is over (true) or has stalled.

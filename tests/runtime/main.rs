@@ -5,6 +5,7 @@ mod support;
 
 mod doorbell;
 mod lost_wake_up;
+mod notify;
 mod purity;
 mod round_trips;
 mod tracer;

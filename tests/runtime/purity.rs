@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The world half, in `src/`.
-const WORLD: [&str; 6] = ["runtime", "cli", "config", "logging", "process_stats.rs", "main.rs"];
+const WORLD: [&str; 7] = ["runtime", "cli", "config", "load", "logging", "process_stats.rs", "main.rs"];
 
 /// What only the world half may name.
 const WORLDLY: [&str; 20] = [

@@ -48,4 +48,5 @@ fn the_scheduler_does_refuse_delay_and_cut() {
         seen.add(world.seen());
     }
     assert!(seen.refused > 0 && seen.delayed > 0 && seen.vanished > 0 && seen.too_late > 0, "{seen:?}");
+    assert!(seen.pages > 0 && seen.no_pages > 0, "{seen:?}");
 }

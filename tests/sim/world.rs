@@ -1,7 +1,7 @@
 //! The simulated world: lanes with bad habits, clients that pipeline and vanish, a clock that leaps.
 
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Notice, Parts, Settings};
+use cache_service::engine::parts::{Host, Notice, PagesErrand, PagesState, Parts, Settings};
 use cache_service::metrics::{ProcessFacts, ProcessStats};
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
@@ -45,6 +45,8 @@ pub struct Seen {
     pub delayed: u64,
     pub vanished: u64,
     pub too_late: u64,
+    pub pages: u64,
+    pub no_pages: u64,
 }
 
 impl Seen {
@@ -53,6 +55,8 @@ impl Seen {
         self.delayed += other.delayed;
         self.vanished += other.vanished;
         self.too_late += other.too_late;
+        self.pages += other.pages;
+        self.no_pages += other.no_pages;
     }
 }
 
@@ -61,6 +65,8 @@ impl Seen {
 struct Lanes {
     requests: HashMap<(u16, u16), VecDeque<Box<Parcel>>>,
     replies: HashMap<(u16, u16), VecDeque<Box<Parcel>>>,
+    /// Pages that somebody else is to write, in his own time.
+    errands: Vec<PagesErrand>,
     chance: Chance,
     seen: Seen,
     calm: bool,
@@ -85,6 +91,17 @@ impl Host for Lanes {
     }
 
     fn notice(&mut self, _notice: Notice) {}
+
+    fn write_pages(&mut self, errand: PagesErrand) -> PagesState {
+        if !self.calm && self.chance.one_in(12) {
+            return PagesState::Busy;
+        }
+        if self.chance.one_in(4) {
+            return PagesState::Written(errand.bundle.write());
+        }
+        self.errands.push(errand);
+        PagesState::Later
+    }
 }
 
 /// What a client has asked and may hear.
@@ -95,6 +112,8 @@ enum Expect {
     /// The value that was put.
     Put(String, String),
     Delete(String),
+    /// A page of numbers.
+    Page,
 }
 
 /// A client on one connection, which owns the keys that begin with its number: nobody else writes them, so what it
@@ -143,6 +162,7 @@ impl World {
         let lanes = Lanes {
             requests: HashMap::new(),
             replies: HashMap::new(),
+            errands: Vec::new(),
             chance: Chance(seed.0 ^ 0xdead_beef),
             seen: Seen::default(),
             calm: false,
@@ -185,7 +205,8 @@ impl World {
     }
 
     fn lanes_are_empty(&self) -> bool {
-        self.lanes.requests.values().chain(self.lanes.replies.values()).all(VecDeque::is_empty)
+        let lanes = || self.lanes.requests.values().chain(self.lanes.replies.values());
+        self.lanes.errands.is_empty() && lanes().all(VecDeque::is_empty)
     }
 
     fn step(&mut self) {
@@ -193,7 +214,8 @@ impl World {
         match self.chance.below(20) {
             0..=5 => self.ask(client),
             6..=10 => self.send_some(client),
-            11..=14 => self.move_a_parcel(),
+            11..=13 => self.move_a_parcel(),
+            14 => self.write_a_page(),
             15..=16 => self.hear(client),
             17 => self.now_ms += self.chance.below(20),
             18 if self.chance.one_in(10) => self.now_ms += REQUEST_TIMEOUT_MS / 2 + self.chance.below(400),
@@ -207,6 +229,7 @@ impl World {
         let client = self.chance.below(self.clients.len() as u64) as usize;
         self.send_some(client);
         self.move_a_parcel();
+        self.write_a_page();
         self.hear(client);
         if self.chance.one_in(10) {
             self.now_ms += 1;
@@ -229,7 +252,7 @@ impl World {
             return;
         }
         let key = format!("{number}-{}", self.chance.below(6));
-        let (text, expect) = match self.chance.below(4) {
+        let (text, expect) = match self.chance.below(5) {
             0 | 1 => (format!("GET /v1/kv/{key}?raw=true HTTP/1.1\r\nHost: sim\r\n\r\n"), Expect::Get(key)),
             2 => {
                 let most = if self.chance.one_in(8) { 150_000 } else { 90 };
@@ -241,6 +264,10 @@ impl World {
                     body.len()
                 );
                 (head + &body, Expect::Put(key, value))
+            }
+            3 if self.chance.one_in(10) => {
+                let path = ["metrics", "readyz", "v1/admin/slowlog", "v1/admin/hotkeys"][self.chance.below(4) as usize];
+                (format!("GET /{path} HTTP/1.1\r\nHost: sim\r\nX-API-Token: {TOKEN}\r\n\r\n"), Expect::Page)
             }
             _ => (
                 format!("DELETE /v1/kv/{key} HTTP/1.1\r\nHost: sim\r\nX-API-Token: {TOKEN}\r\n\r\n"),
@@ -292,6 +319,19 @@ impl World {
         engine.settle(now, &mut self.lanes);
     }
 
+    /// One page is written, not always the one that was asked for first.
+    fn write_a_page(&mut self) {
+        let waiting = self.lanes.errands.len() as u64;
+        if waiting == 0 {
+            return;
+        }
+        let (now, chosen) = (self.now(), self.chance.below(waiting) as usize);
+        let PagesErrand { from, id, bundle } = self.lanes.errands.swap_remove(chosen);
+        let engine = &mut self.engines[from.index()];
+        engine.pages_written(now, &mut self.lanes, id, &bundle.write());
+        engine.settle(now, &mut self.lanes);
+    }
+
     /// A client takes some of the output, and checks every answer that is complete.
     fn hear(&mut self, number: usize) {
         let now = self.now();
@@ -309,8 +349,13 @@ impl World {
             let client = &mut self.clients[number];
             client.heard.drain(..len);
             let expected = client.expected.pop_front().expect("an answer belongs to a request");
-            self.seen.too_late += u64::from(status == 503);
-            self.history.push(format!("{number} {status} {}", body.len()));
+            let (failed, is_page) = (status == 503, matches!(expected, Expect::Page));
+            self.seen.too_late += u64::from(failed);
+            self.seen.no_pages += u64::from(failed && is_page);
+            self.seen.pages += u64::from(status == 200 && is_page);
+            // What pages tell depends on what this thread has done before.
+            let len = if is_page { 0 } else { body.len() };
+            self.history.push(format!("{number} {status} {len}"));
             if status == 408 {
                 // The clock leapt while a body stood still: that is the end of this connection.
                 return self.vanish(number);
@@ -347,6 +392,7 @@ impl World {
             self.tick();
             for _ in 0..50 {
                 self.move_a_parcel();
+                self.write_a_page();
             }
         }
         assert!(self.lanes_are_empty(), "every parcel has come back");
@@ -367,6 +413,7 @@ impl Client {
     fn check(&mut self, status: u16, body: &str, expected: &Expect) {
         match expected {
             _ if status == 503 => {} // Refused: nothing has changed.
+            Expect::Page => assert_eq!(status, 200, "{body}"),
             Expect::Get(key) => match (self.map.get(key).map(String::as_str), status) {
                 (Some(UNKNOWN), 200 | 404) => {}
                 (None, status) => assert_eq!(status, 404, "{key} was never written"),
@@ -409,6 +456,8 @@ fn engine(core: u16, cores: u16) -> Engine {
         request_timeout_ms: REQUEST_TIMEOUT_MS,
         idle_timeout_ms: 3_600_000,
         header_timeout_ms: 3_600_000,
+        slow_request_ms: 10,
+        metrics_interval_ms: 1_000,
         inflight_max: 64,
         connections_max: 64,
         process: ProcessFacts::default(),

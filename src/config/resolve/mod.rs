@@ -77,6 +77,7 @@ impl Reader {
             max_connections: self.number(&settings::MAX_CONNECTIONS) as usize,
             idle_timeout_ms: self.number(&settings::IDLE_TIMEOUT_MS),
             header_timeout_ms: self.number(&settings::HEADER_TIMEOUT_MS),
+            slow_request_ms: self.number(&settings::SLOW_REQUEST_MS),
             log: self.log(),
             metrics_interval_ms: self.number(&settings::METRICS_INTERVAL_MS),
             shutdown_timeout_ms: self.number(&settings::SHUTDOWN_TIMEOUT_MS),

@@ -124,14 +124,18 @@ pub fn json(out: &mut Vec<u8>, head: &AnswerHead<'_>, status: u16, body: &[u8]) 
     end_with(out, head, body);
 }
 
-/// Answers with a text of any type: a scrape.
-pub fn text(out: &mut Vec<u8>, head: &AnswerHead<'_>, status: u16, content_type: &str, body: &[u8]) {
-    begin(out, head, status);
+/// Writes the head of an answer with a page of numbers, of `len` bytes as it is sent; the page itself must follow, unless
+/// the request was HEAD.
+pub fn page(out: &mut Vec<u8>, head: &AnswerHead<'_>, content_type: &str, gzip: bool, len: u64) {
+    begin(out, head, 200);
     out.extend_from_slice(b"\r\nContent-Type: ");
     out.extend_from_slice(content_type.as_bytes());
-    out.extend_from_slice(b"\r\nX-Content-Type-Options: nosniff");
+    if gzip {
+        out.extend_from_slice(b"\r\nContent-Encoding: gzip");
+    }
+    out.extend_from_slice(b"\r\nVary: Accept, Accept-Encoding\r\nX-Content-Type-Options: nosniff");
     out.extend_from_slice(NO_STORE);
-    end_with(out, head, body);
+    end(out, len);
 }
 
 /// What the head of a file's answer says of the file.

@@ -178,9 +178,16 @@ fn the_connection_is_announced_as_it_will_be() {
     assert!(fields(true, false).contains("\r\nConnection: close\r\n"));
     assert!(fields(false, false).contains("\r\nConnection: close\r\n"));
     assert!(fields(true, true).contains("\r\nX-Request-ID: 0000000000000001ffffffffffffffff\r\n"));
-    let (head, body) = answer(|out| text(out, &HEAD, 200, "text/html", b"<p>"));
-    assert!(head.contains("\r\nContent-Type: text/html\r\n"));
-    assert_eq!(body, b"<p>");
+    for gzip in [false, true] {
+        let (head, body) = answer(|out| {
+            page(out, &HEAD, "text/html", gzip, 3);
+            out.extend_from_slice(b"<p>");
+        });
+        assert!(head.contains("\r\nContent-Type: text/html\r\n") && head.contains("\r\nContent-Length: 3\r\n"));
+        assert!(head.contains("\r\nVary: Accept, Accept-Encoding\r\n"));
+        assert_eq!(head.contains("\r\nContent-Encoding: gzip\r\n"), gzip);
+        assert_eq!(body, b"<p>");
+    }
 }
 
 #[test]

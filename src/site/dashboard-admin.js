@@ -103,19 +103,32 @@ function showHotKeys({ content, problem }) {
 
 function showSlowRequests({ content, problem }) {
   const requests = content?.requests ?? [];
-  put("slowlog-note", content ? `Those that took more than ${duration(content.thresholdMs / 1000)}.` : "");
-  const took = (ms) => duration(typeof ms === "number" ? ms / 1000 : null);
+  put("slowlog-note", content ? `Those that took more than ${duration(content.thresholdMs / 1000)}, and what took longest.` : "");
   const rows = requests.map((it) => [
     clock(Date.parse(it.timestamp) / 1000),
     request(it.method, it.route),
     status(String(it.status)),
     text(it.key),
     String(it.shard ?? NOTHING),
-    ...[it.totalMs, it.queueMs, it.laneMs, it.shardMs, it.writeMs].map(took),
-    text(it.peer),
+    String(it.core ?? NOTHING),
+    took(it.totalMs),
+    ...phasesOf(it),
     text(it.requestId),
   ]);
   fill("slowlog", rows, problem ?? "None.");
+}
+
+const took = (ms) => duration(typeof ms === "number" ? ms / 1000 : null);
+
+// Where the time of a request went; what took longest stands out.
+function phasesOf({ bodyMs, queueMs, laneMs, shardMs, writeMs }) {
+  const phases = [bodyMs, queueMs, laneMs, shardMs, writeMs];
+  const longest = phases.indexOf(Math.max(...phases.map((ms) => ms ?? 0)));
+  return phases.map((ms, n) => {
+    const box = document.createElement(n === longest ? "mark" : "span");
+    box.textContent = took(ms);
+    return box;
+  });
 }
 
 // What clients chose, which may be long.

@@ -254,7 +254,7 @@ class Chart {
     const powers = (_, splits) => splits.map((it) => (Math.abs(Math.log10(it) % 1) % 1 < 1e-9 ? it : null));
     const values = (_, splits) => splits.map((it) => (it === null ? "" : spec.format(it)));
     const incrs = spec.isBinary ? STEPS_BINARY : spec.isShare ? [0.25, 0.5, 1] : STEPS_DECIMAL;
-    const axis = { ...this.axis(), ...(spec.isLog ? {} : { incrs }), values, space: 34, size: spec.isShare ? 48 : 62 };
+    const axis = { ...this.axis(), ...(spec.isLog ? {} : { incrs }), values, space: 26, size: spec.isShare ? 48 : 62 };
     if (spec.isLog) {
       Object.assign(axis, { filter: powers, grid: { ...axis.grid, filter: powers } });
       axis.ticks.filter = powers;

@@ -25,7 +25,7 @@ Examples:
   API_TOKEN=... cache-service load-smoke --url http://cache-1.internal:8080 --seconds 30";
 
 /// Longest that an answer may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 8;
 const KEYS: u64 = 1000;
 const VALUE_BYTES: usize = 100;

@@ -342,7 +342,7 @@ impl Parts {
         let nanos = now.mono().nanos_since(it.moments.started);
         self.metrics.record_request(it.method, it.route, it.status, nanos);
         let slow_nanos = self.settings.slow_request_ms * 1_000_000;
-        if nanos < slow_nanos {
+        if nanos < slow_nanos || !it.route.is_about_keys() {
             return;
         }
         let spent = it.moments.spent(now.mono());

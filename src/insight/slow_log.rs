@@ -13,7 +13,7 @@
 //! local one is not timed there. A head that waits unread, because its connection has too many requests in progress, is
 //! not seen here.
 //!
-//! What the peer has taken its time for makes no request slow: the body, and the way out of a long value. Else anybody
+//! Only requests about keys are looked at: a scrape has to wait for all cores. What the peer has taken its time for makes no request slow: the body, and the way out of a long value. Else anybody
 //! with a slow line could push out of the log what operators look for.
 
 use crate::protocol::route::{Method, Route};

@@ -114,6 +114,13 @@ impl Route {
         }
     }
 
+    /// Whether this is what the cache is for, and not about the server. `MAX_INFLIGHT` counts such requests only: a server
+    /// under load must still be seen to live.
+    #[must_use]
+    pub const fn is_about_keys(self) -> bool {
+        matches!(self, Self::Kv | Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr)
+    }
+
     /// The methods that this route knows, as the `Allow` field lists them; nothing for an unknown path.
     #[must_use]
     pub const fn allow_header(self) -> &'static str {

@@ -76,11 +76,11 @@ impl Session {
     fn take_on<H: Host>(&mut self, cx: &mut Context<'_, H>, head: &Head<'_>, following: &[u8]) -> Option<usize> {
         let target = resolve(head.method, head.path);
         let route = target.route();
-        if is_limited(route) && cx.parts.are_buffers_full() && !self.outbox.is_empty() {
+        if route.is_about_keys() && cx.parts.are_buffers_full() && !self.outbox.is_empty() {
             self.throttled = true;
             return None;
         }
-        if is_limited(route) && cx.parts.metrics.active_requests >= cx.parts.settings.inflight_max as u64 {
+        if route.is_about_keys() && cx.parts.metrics.active_requests >= cx.parts.settings.inflight_max as u64 {
             if self.outbox.has_slots() {
                 self.throttled = true;
                 return None;
@@ -274,11 +274,6 @@ impl Session {
             expected: None,
         }
     }
-}
-
-/// Whether `MAX_INFLIGHT` counts requests for this route. A server under load must still be seen to live.
-const fn is_limited(route: Route) -> bool {
-    matches!(route, Route::Kv | Route::BatchGet | Route::BatchSet | Route::BatchDelete | Route::Incr)
 }
 
 const fn needs_token(route: Route, method: Method, reads_too: bool) -> bool {

@@ -13,7 +13,7 @@ use crate::metrics::BackpressureReason;
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer::{self, AnswerHead, ErrorCode, Failure};
 use crate::session::{ConnId, Context, Flow, Session};
-use crate::time::Now;
+use crate::time::{Mono, Now};
 use parts::{Host, Notice, Parts, Rules};
 use slab::Slab;
 use std::collections::VecDeque;
@@ -148,11 +148,11 @@ impl Engine {
         host.reply(parcel);
     }
 
-    /// Whether there is work for [`Engine::tick`] at once: parcels wait for room, or writes use up blocks faster than
-    /// they clean them.
+    /// Whether there is work for [`Engine::tick`] at once: parcels wait for room, pages to be handed out, or writes use up
+    /// blocks faster than they clean them.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        !self.parked.is_empty() || self.parts.shard.is_pressed()
+        !self.parked.is_empty() || self.parts.surveys.is_handing_out() || self.parts.shard.is_pressed()
     }
 
     /// Makes room for what is parked, for one slice of work, or carries it out; true if there is more.
@@ -198,7 +198,7 @@ impl Engine {
         self.look_after_surveys(now, host);
         let sweeping = self.sweep(now, host);
         let has_parked = self.go_on_with_parked(now, host);
-        self.parts.shard.tick(now) || sweeping || has_parked
+        self.parts.shard.tick(now) || sweeping || has_parked || self.parts.surveys.is_handing_out()
     }
 
     /// Looks after a slice of the connections; true if there are more.
@@ -300,14 +300,19 @@ impl Engine {
     }
 }
 
+/// 0 where time stands still.
+fn nanos_between(began: Option<Mono>, ended: Option<Mono>) -> u64 {
+    began.zip(ended).map_or(0, |(began, ended)| ended.nanos_since(began))
+}
+
 impl Parts {
     /// Carries out the work of a parcel on this core, whoever sent it.
     pub(crate) fn carry_out(&mut self, now: Now, host: &mut impl Host, parcel: &mut Parcel) {
         match &mut parcel.work {
             Work::Commands => {
-                let began = self.turned_to(now);
+                let began = host.moment();
                 self.apply_all(now, parcel);
-                parcel.shard_nanos = self.worked(now, host).nanos_since(began);
+                parcel.shard_nanos = nanos_between(began, host.moment());
             }
             Work::Pull { lease, offset } => {
                 let bytes = self.shard.lease_slice(*lease, *offset);

@@ -223,8 +223,8 @@ pub struct Parts {
     /// The requests of this core that took long.
     pub slow_log: SlowLog,
     busy: Busy,
-    /// Up to when this core has worked on commands, as far as it has looked at the clock.
-    worked_until: Mono,
+    /// What hot keys and slow requests take, in bytes, as of the last tick.
+    insight_bytes: u64,
 }
 
 /// Works out how busy a core is.
@@ -235,15 +235,17 @@ struct Busy {
 }
 
 impl Busy {
-    /// The part of the time since the last look that was spent working, in thousandths, if it is `window_ms` ago.
-    fn look(&mut self, now: Mono, cpu_nanos: u64, window_ms: u64) -> Option<u64> {
-        let passed = now.nanos_since(self.since);
-        if passed < window_ms * 1_000_000 {
-            return None;
-        }
+    fn is_due(&self, now: Mono, window_ms: u64) -> bool {
+        now.nanos_since(self.since) >= window_ms * 1_000_000
+    }
+
+    /// The part of the time since the last look that was spent working, in thousandths.
+    fn look(&mut self, now: Mono, cpu_nanos: u64) -> u64 {
+        let passed = now.nanos_since(self.since).max(1);
         let worked = cpu_nanos.saturating_sub(self.cpu_nanos);
         *self = Self { since: now, cpu_nanos };
-        Some((u128::from(worked) * 1_000 / u128::from(passed.max(1))).min(1_000) as u64)
+        // The kernel's clocks of threads and of the machine do not agree to the microsecond.
+        (u128::from(worked) * 1_000 / u128::from(passed)).min(1_000) as u64
     }
 }
 
@@ -277,7 +279,7 @@ impl Parts {
             hot_keys: HotKeys::default(),
             slow_log: SlowLog::default(),
             busy: Busy::default(),
-            worked_until: Mono::default(),
+            insight_bytes: 0,
         }
     }
 
@@ -285,18 +287,6 @@ impl Parts {
     pub fn apply(&mut self, now: Now, command: Command<&[u8]>) -> Outcome<&[u8]> {
         self.hot_keys.note(command.key, command.hash);
         self.shard.apply(now, command)
-    }
-
-    /// When the core turned to what it was asked at `now`: after what it was asked before.
-    #[must_use]
-    pub fn turned_to(&self, now: Now) -> Mono {
-        now.mono().max(self.worked_until)
-    }
-
-    /// Takes note that the core is done with something; says when.
-    pub fn worked(&mut self, now: Now, host: &impl Host) -> Mono {
-        self.worked_until = host.moment().unwrap_or(now.mono());
-        self.worked_until
     }
 
     /// From when on a request may be named in the slow log, in nanoseconds: earlier than it is slow, because its answer
@@ -316,8 +306,8 @@ impl Parts {
 
     /// Tells the shard what must fit into the budget beside its entries.
     pub(crate) fn count_buffers(&mut self) {
-        let of_operators = self.hot_keys.footprint() + self.slow_log.footprint();
-        self.shard.set_buffers(self.buffer_bytes + self.forward.spare_bytes() + memory::kept_bytes() + of_operators);
+        let kept = self.forward.spare_bytes() + memory::kept_bytes() + self.insight_bytes;
+        self.shard.set_buffers(self.buffer_bytes + kept);
     }
 
     /// Whether the buffers of the connections take so much that who has not taken its answers must wait with further
@@ -357,8 +347,9 @@ impl Parts {
     /// Follows the time in what is kept for operators.
     pub(crate) fn look_at_ourselves(&mut self, now: Now, host: &mut impl Host) {
         self.hot_keys.tick(now.mono());
-        if let Some(busy) = self.busy.look(now.mono(), host.cpu_nanos(), self.settings.metrics_interval_ms) {
-            self.metrics.busy_permille = busy;
+        self.insight_bytes = self.hot_keys.footprint() + self.slow_log.footprint();
+        if self.busy.is_due(now.mono(), self.settings.metrics_interval_ms) {
+            self.metrics.busy_permille = self.busy.look(now.mono(), host.cpu_nanos());
         }
     }
 
@@ -366,6 +357,10 @@ impl Parts {
     #[must_use]
     pub fn report(&self, now: Now, host: &mut impl Host, question: Question) -> Report {
         match question {
+            Question::Readiness => {
+                let stats = self.shard.stats();
+                Report::Readiness { entries: stats.entries, memory_bytes: stats.memory_bytes }
+            }
             Question::Numbers => Report::Numbers(self.snapshot(host)),
             Question::HotKeys => {
                 let (watched_ms, keys) = self.hot_keys.report(now.mono());

@@ -10,11 +10,13 @@ use super::parts::{Host, PagesErrand, PagesState, Parts};
 use crate::forward::Waiter;
 use crate::insight::page::{Bundle, Form, WrittenPage};
 use crate::insight::{Question, Report};
-use crate::metrics::ProcessFacts;
+use crate::metrics::{BackpressureReason, ProcessFacts};
 use crate::parcel::{Parcel, Work};
 use crate::routing::ShardId;
 use crate::session::ConnId;
 use crate::time::{Mono, Now};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// A survey of one core; never named twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +34,16 @@ pub struct Asker {
     pub slot: u64,
     /// The page that it wants; `None` if the reports are enough.
     pub form: Option<Form>,
+    /// It waits no longer than this.
+    pub deadline: Mono,
 }
 
 /// The surveys of one core.
 #[derive(Debug, Default)]
 pub struct Surveys {
     by_question: [Survey; Question::ALL.len()],
+    /// Pages that are written and not handed out yet.
+    handing_out: VecDeque<(Asker, Arc<[WrittenPage]>)>,
     /// Something has happened that [`Engine::go_on_with_surveys`] has not seen yet.
     stirred: bool,
 }
@@ -46,6 +52,8 @@ pub struct Surveys {
 struct Survey {
     round: u64,
     phase: Phase,
+    /// Nobody waits for it longer than this.
+    deadline: Mono,
     askers: Vec<Asker>,
     /// Who came too late for the survey that is under way.
     next: Vec<Asker>,
@@ -60,19 +68,24 @@ enum Phase {
         reports: Vec<Option<Report>>,
         /// Cores whose lanes were full.
         unasked: Vec<ShardId>,
-        /// Nobody waits longer than this.
-        deadline: Mono,
     },
-    Writing {
-        deadline: Mono,
-    },
+    Writing,
 }
+
+/// Pages handed out in one slice of work: to copy and send one takes some hundred microseconds.
+const PAGES_PER_SLICE: usize = 4;
 
 impl Surveys {
     /// Has `asker` take part in the next survey.
     pub fn join(&mut self, question: Question, asker: Asker) {
         self.by_question[question as usize].next.push(asker);
         self.stirred = true;
+    }
+
+    /// Whether pages wait to be handed out by [`Engine::tick`].
+    #[must_use]
+    pub fn is_handing_out(&self) -> bool {
+        !self.handing_out.is_empty()
     }
 
     /// The survey `id`, if it is the one under way.
@@ -99,6 +112,27 @@ impl Surveys {
 }
 
 impl Survey {
+    /// Takes out those who have waited for too long.
+    fn take_late(&mut self, now: Mono) -> Vec<Asker> {
+        let late = |asker: &mut Asker| asker.deadline < now;
+        self.askers.extract_if(.., late).chain(self.next.extract_if(.., late)).collect()
+    }
+
+    /// Why a survey that began has no page yet.
+    fn what_is_missing(&self, me: ShardId) -> String {
+        let silent: Vec<u16> = match &self.phase {
+            Phase::Gathering { reports, .. } => {
+                (0..).zip(reports).filter(|(core, it)| it.is_none() && *core != me.0).map(|(core, _)| core).collect()
+            }
+            Phase::Idle | Phase::Writing => Vec::new(),
+        };
+        if silent.is_empty() {
+            "the page was not written within REQUEST_TIMEOUT_MS".to_owned()
+        } else {
+            format!("no answer from cores {silent:?} within REQUEST_TIMEOUT_MS")
+        }
+    }
+
     fn is_complete(&self, me: ShardId) -> bool {
         let Phase::Gathering { reports, .. } = &self.phase else { return false };
         (0..).zip(reports).all(|(core, report)| report.is_some() || ShardId(core) == me)
@@ -107,10 +141,15 @@ impl Survey {
 
 impl Engine {
     /// Takes the pages of a survey of this core's that [`Host::write_pages`] has promised.
-    pub fn pages_written(&mut self, now: Now, host: &mut impl Host, id: SurveyId, pages: &[WrittenPage]) {
-        let askers = self.parts.surveys.end(id);
-        self.hand_out(now, host, &askers, pages);
+    pub fn pages_written(&mut self, now: Now, host: &mut impl Host, id: SurveyId, pages: Vec<WrittenPage>) {
+        self.take_pages(id, pages);
+        self.hand_out(now, host);
         self.go_on_with_surveys(now, host);
+    }
+
+    fn take_pages(&mut self, id: SurveyId, pages: Vec<WrittenPage>) {
+        let (askers, pages) = (self.parts.surveys.end(id), Arc::from(pages));
+        self.parts.surveys.handing_out.extend(askers.into_iter().map(|asker| (asker, Arc::clone(&pages))));
     }
 
     /// Takes back a parcel with the report of another core.
@@ -141,44 +180,42 @@ impl Engine {
 
     /// Looks after the surveys under way: asks again where a lane was full, gives up what has waited for too long.
     pub(super) fn look_after_surveys(&mut self, now: Now, host: &mut impl Host) {
+        self.hand_out(now, host);
         for question in Question::ALL {
             self.parts.ask_unasked(now, host, question);
-            let survey = &self.parts.surveys.by_question[question as usize];
-            let id = SurveyId { question, round: survey.round };
-            let is_late = |deadline: &Mono| *deadline < now.mono();
-            let silent: Vec<u16> = match &survey.phase {
-                Phase::Gathering { deadline, reports, .. } if is_late(deadline) => {
-                    let me = self.parts.me.0;
-                    (0..).zip(reports).filter(|(core, it)| it.is_none() && *core != me).map(|(core, _)| core).collect()
-                }
-                Phase::Writing { deadline } if is_late(deadline) => Vec::new(),
-                _ => continue,
-            };
-            let why = if silent.is_empty() {
-                "the page was not written within REQUEST_TIMEOUT_MS".to_owned()
-            } else {
-                format!("no answer from cores {silent:?} within REQUEST_TIMEOUT_MS")
-            };
-            self.turn_away_askers(now, host, id, &why);
+            self.turn_away_the_late(now, host, question);
         }
         self.go_on_with_surveys(now, host);
+    }
+
+    fn turn_away_the_late(&mut self, now: Now, host: &mut impl Host, question: Question) {
+        let me = self.parts.me;
+        let survey = &mut self.parts.surveys.by_question[question as usize];
+        let late = survey.take_late(now.mono());
+        let is_over = survey.deadline < now.mono() && !matches!(survey.phase, Phase::Idle);
+        if late.is_empty() && !is_over {
+            return;
+        }
+        let why = survey.what_is_missing(me);
+        let id = SurveyId { question, round: survey.round };
+        if matches!(&survey.phase, Phase::Gathering { unasked, .. } if is_over && !unasked.is_empty()) {
+            self.parts.metrics.backpressure(BackpressureReason::ControlLaneFull);
+        }
+        let left = if is_over { self.parts.surveys.end(id) } else { Vec::new() };
+        self.turn_away_askers(now, host, late.into_iter().chain(left), &why);
     }
 
     /// All cores have reported: answers who wanted no more than that, and has pages written for the others.
     fn evaluate(&mut self, now: Now, host: &mut impl Host, question: Question) {
         let own = self.parts.report(now, host, question);
         let me = self.parts.me;
-        let deadline = now.mono().plus_millis(self.parts.settings.request_timeout_ms);
         let survey = &mut self.parts.surveys.by_question[question as usize];
         let id = SurveyId { question, round: survey.round };
-        let Phase::Gathering { reports, .. } = std::mem::replace(&mut survey.phase, Phase::Writing { deadline }) else {
+        let Phase::Gathering { mut reports, .. } = std::mem::replace(&mut survey.phase, Phase::Writing) else {
             unreachable!("the caller has just seen that it is complete")
         };
-        let reports: Vec<Report> = (0..)
-            .map(ShardId)
-            .zip(reports)
-            .filter_map(|(core, it)| if core == me { Some(own.clone()) } else { it })
-            .collect();
+        reports[me.index()] = Some(own);
+        let reports: Vec<Report> = reports.into_iter().flatten().collect();
         let (for_pages, for_reports): (Vec<_>, Vec<_>) =
             std::mem::take(&mut survey.askers).into_iter().partition(|asker| asker.form.is_some());
         let forms = distinct(&for_pages);
@@ -195,23 +232,28 @@ impl Engine {
         match host.write_pages(PagesErrand { from: me, id, bundle: Bundle { reports, facts, forms } }) {
             PagesState::Later => {}
             PagesState::Written(pages) => {
-                let askers = self.parts.surveys.end(id);
-                self.hand_out(now, host, &askers, &pages);
+                self.take_pages(id, pages);
+                self.hand_out(now, host);
             }
-            PagesState::Busy => self.turn_away_askers(now, host, id, "too many pages wait to be written"),
+            PagesState::Busy => {
+                let askers = self.parts.surveys.end(id);
+                self.turn_away_askers(now, host, askers, "too many pages wait to be written");
+            }
         }
     }
 
-    fn hand_out(&mut self, now: Now, host: &mut impl Host, askers: &[Asker], pages: &[WrittenPage]) {
-        for &asker in askers {
+    /// Hands out some of the pages that are written; [`Engine::tick`] hands out the rest.
+    fn hand_out(&mut self, now: Now, host: &mut impl Host) {
+        for _ in 0..PAGES_PER_SLICE {
+            let Some((asker, pages)) = self.parts.surveys.handing_out.pop_front() else { return };
             let page = pages.iter().find(|page| Some(page.form) == asker.form);
             let page = page.expect("every form that somebody waits for was written");
             self.with_asker(now, host, asker, |session, cx| session.page_written(cx, asker.slot, page));
         }
     }
 
-    fn turn_away_askers(&mut self, now: Now, host: &mut impl Host, id: SurveyId, why: &str) {
-        for asker in self.parts.surveys.end(id) {
+    fn turn_away_askers(&mut self, now: Now, host: &mut impl Host, askers: impl IntoIterator<Item = Asker>, why: &str) {
+        for asker in askers {
             self.with_asker(now, host, asker, |session, cx| session.survey_failed(cx, asker.slot, why));
         }
     }
@@ -236,11 +278,11 @@ impl Parts {
         let deadline = now.mono().plus_millis(self.settings.request_timeout_ms);
         let survey = &mut self.surveys.by_question[question as usize];
         survey.round += 1;
+        survey.deadline = deadline;
         survey.askers = std::mem::take(&mut survey.next);
         survey.phase = Phase::Gathering {
             reports: (0..cores).map(|_| None).collect(),
             unasked: (0..cores).map(ShardId).filter(|core| *core != me).collect(),
-            deadline,
         };
         self.ask_unasked(now, host, question);
     }
@@ -256,8 +298,7 @@ impl Parts {
             parcel.work = Work::Tell { question, report: None };
             match self.send(host, now, parcel, *core, Waiter::Survey(id)) {
                 Ok(()) => false,
-                Err((parcel, reason)) => {
-                    self.metrics.backpressure(reason);
+                Err((parcel, _)) => {
                     self.forward.recycle(parcel);
                     true
                 }

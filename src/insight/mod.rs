@@ -22,6 +22,8 @@ use slow_log::SlowRequest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Question {
+    /// How much it holds.
+    Readiness,
     /// What it has counted.
     Numbers,
     /// Which keys of its shard are asked for most.
@@ -32,12 +34,19 @@ pub enum Question {
 
 impl Question {
     /// All questions, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Numbers, Self::HotKeys, Self::SlowRequests];
+    pub const ALL: [Self; 4] = [Self::Readiness, Self::Numbers, Self::HotKeys, Self::SlowRequests];
 }
 
 /// What a core answers.
 #[derive(Clone, Debug)]
 pub enum Report {
+    /// To [`Question::Readiness`].
+    Readiness {
+        /// Entries in its shard.
+        entries: u64,
+        /// Memory in use, in bytes.
+        memory_bytes: u64,
+    },
     /// To [`Question::Numbers`].
     Numbers(Box<CoreMetrics>),
     /// To [`Question::HotKeys`].
@@ -57,7 +66,7 @@ impl Report {
     pub fn numbers(&self) -> Option<&CoreMetrics> {
         match self {
             Self::Numbers(numbers) => Some(numbers),
-            Self::HotKeys { .. } | Self::SlowRequests(_) => None,
+            Self::Readiness { .. } | Self::HotKeys { .. } | Self::SlowRequests(_) => None,
         }
     }
 }

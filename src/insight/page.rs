@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::io::Write as _;
 
-/// Most keys or requests on a page, and as many as there are without a wish.
+/// Most keys or requests on a page.
 pub const ITEMS_MAX: usize = 1_000;
 /// Keys or requests on a page if the client does not say.
 pub const ITEMS_DEFAULT: usize = 50;
@@ -30,7 +30,7 @@ pub enum Subject {
         /// Most keys to tell.
         limit: usize,
     },
-    /// The requests that took longest.
+    /// The latest requests that took long.
     SlowLog {
         /// Most requests to tell.
         limit: usize,

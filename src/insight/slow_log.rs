@@ -8,13 +8,14 @@
 //! ```
 //!
 //! *Body* is the peer sending it; *queue* is what the core did first; *lane* is the way to the owner of the key and back, with
-//! the wait there, for a turn or for room; *shard* is the owner at work; *write* is the wait for the answers to earlier
-//! requests of the connection and, for a long value, for the peer to take it. Reads are so short at their owner that a
+//! the wait there, for a turn or for room; *shard* is the owner at work; *write* is the rest of the core's turn, or
+//! the wait for earlier answers of the connection and for the peer to take them, or a long value. Reads are so short at their owner that a
 //! local one is not timed there. A head that waits unread, because its connection has too many requests in progress, is
 //! not seen here.
 //!
-//! Only requests about keys are looked at: a scrape has to wait for all cores. What the peer has taken its time for makes no request slow: the body, and the way out of a long value. Else anybody
-//! with a slow line could push out of the log what operators look for.
+//! Only requests about keys are looked at: a scrape has to wait for all cores. What the peer has taken its time for makes no
+//! request slow: the body, the way out of a long value, and of what it has asked for before. Else anybody with a slow line
+//! could push out of the log what operators look for.
 
 use crate::protocol::route::{Method, Route};
 use crate::routing::ShardId;
@@ -37,8 +38,8 @@ pub struct Moments {
     pub back: Mono,
     /// How long the owner worked on it, in nanoseconds.
     pub shard_nanos: u64,
-    /// Whether its answer has a long value, which goes out as fast as the peer takes it.
-    pub is_streamed: bool,
+    /// Whether its answer goes out as fast as the peer takes it: it has a long value, or others before it.
+    pub paced_by_peer: bool,
 }
 
 /// What the time of a request was spent on, in nanoseconds.
@@ -74,7 +75,7 @@ impl Moments {
     /// The part of that for which the peer is not to blame, in nanoseconds.
     #[must_use]
     pub const fn ours(&self, spent: &Spent) -> u64 {
-        spent.queue + spent.lane + spent.shard + if self.is_streamed { 0 } else { spent.write }
+        spent.queue + spent.lane + spent.shard + if self.paced_by_peer { 0 } else { spent.write }
     }
 }
 
@@ -120,7 +121,7 @@ impl SlowRequest {
     }
 }
 
-/// The slowest requests that a core has seen lately: the last [`KEPT`] that took longer than the limit.
+/// The latest requests of a core that took as long as the limit or longer, at most [`KEPT`].
 #[derive(Debug, Default)]
 pub struct SlowLog {
     requests: VecDeque<SlowRequest>,
@@ -167,14 +168,20 @@ mod tests {
     fn the_parts_add_up_to_the_whole() {
         let at = Mono::from_nanos;
         let (started, received, asked, back) = (at(100), at(120), at(150), at(400));
-        let moments = Moments { started, received, asked, back, shard_nanos: 30, is_streamed: false };
+        let moments = Moments { started, received, asked, back, shard_nanos: 30, paced_by_peer: false };
         let spent = moments.spent(at(1_000));
         assert_eq!(spent, Spent { body: 20, queue: 30, lane: 220, shard: 30, write: 600 });
         assert_eq!(moments.ours(&spent), 880);
-        assert_eq!(Moments { is_streamed: true, ..moments }.ours(&spent), 280);
+        assert_eq!(Moments { paced_by_peer: true, ..moments }.ours(&spent), 280);
         // Two cores that read their clocks at the same instant may see each other's moments as one.
-        let tight =
-            Moments { started: at(5), received: at(5), asked: at(5), back: at(9), shard_nanos: 9, is_streamed: false };
+        let tight = Moments {
+            started: at(5),
+            received: at(5),
+            asked: at(5),
+            back: at(9),
+            shard_nanos: 9,
+            paced_by_peer: false,
+        };
         assert_eq!(tight.spent(at(9)), Spent { body: 0, queue: 0, lane: 0, shard: 4, write: 0 });
     }
 

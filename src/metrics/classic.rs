@@ -1,8 +1,7 @@
 //! From OpenMetrics to the Prometheus text format 0.0.4, which `prometheus-client` does not write itself.
 
 /// The same samples in the older format, given what `prometheus-client` wrote. The formats differ in that a counter's
-/// description carries the `_total` of its samples here, there are no units and no end mark, and bucket bounds are
-/// written the shortest way (`le="1"`, not `le="1.0"`), as clients of this format do.
+/// description carries the `_total` of its samples here, and there are no units and no end mark.
 pub(super) fn from_open_metrics(text: &str) -> String {
     let mut classic = String::with_capacity(text.len());
     let mut lines = text.lines().peekable();
@@ -17,7 +16,10 @@ pub(super) fn from_open_metrics(text: &str) -> String {
                 push_description(&mut classic, line, line.ends_with(" counter"));
             }
             Some(("#", _)) => {}
-            _ => push_sample(&mut classic, line),
+            _ => {
+                classic.push_str(line);
+                classic.push('\n');
+            }
         }
     }
     classic
@@ -35,20 +37,6 @@ fn push_description(classic: &mut String, line: &str, is_counter: bool) {
     classic.push('\n');
 }
 
-fn push_sample(classic: &mut String, line: &str) {
-    const BOUND: &str = "_bucket{le=\"";
-    match line.split_once(BOUND).and_then(|(name, rest)| Some((name, rest.split_once('"')?))) {
-        Some((name, (bound, labels))) => {
-            let shortest = bound.strip_suffix(".0").unwrap_or(bound);
-            for part in [name, BOUND, shortest, "\"", labels] {
-                classic.push_str(part);
-            }
-        }
-        None => classic.push_str(line),
-    }
-    classic.push('\n');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,11 +45,10 @@ mod tests {
     fn counters_are_described_under_the_name_of_their_samples() {
         let open = "# HELP hits Reads that found something.\n# TYPE hits counter\nhits_total{shard=\"0\"} 7\n\
                     # HELP load_bytes Now.\n# TYPE load_bytes gauge\n# UNIT load_bytes bytes\nload_bytes 3\n\
-                    # HELP d How long.\n# TYPE d histogram\nd_bucket{le=\"1.0\",a=\"b\"} 1\nd_bucket{le=\"2.5\"} 2\n# EOF\n";
+                    # EOF\n";
         let classic = "# HELP hits_total Reads that found something.\n# TYPE hits_total counter\n\
                        hits_total{shard=\"0\"} 7\n\
-                       # HELP load_bytes Now.\n# TYPE load_bytes gauge\nload_bytes 3\n\
-                       # HELP d How long.\n# TYPE d histogram\nd_bucket{le=\"1\",a=\"b\"} 1\nd_bucket{le=\"2.5\"} 2\n";
+                       # HELP load_bytes Now.\n# TYPE load_bytes gauge\nload_bytes 3\n";
         assert_eq!(from_open_metrics(open), classic);
     }
 }

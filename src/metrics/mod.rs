@@ -6,6 +6,7 @@
 mod classic;
 mod core;
 mod durations;
+mod durations_text;
 mod exposition;
 mod merged;
 mod text;

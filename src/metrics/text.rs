@@ -3,7 +3,7 @@
 use super::core::BackpressureReason;
 use super::exposition::Exposition;
 use super::merged::{Merged, ShardLine};
-use super::{classic, durations::RequestSeries};
+use super::{classic, durations_text};
 use crate::command::ValueKind;
 use crate::engine::parts::LaneDepths;
 use crate::protocol::auth::AuthFailure;
@@ -19,14 +19,22 @@ use std::fmt;
 /// with a few shards. Not to be called by a core.
 #[must_use]
 pub fn render(merged: Merged, exposition: Exposition) -> String {
+    let durations = merged.total().requests.clone();
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape(merged)));
-    let mut open_metrics = String::with_capacity(128 * 1024);
-    text::encode(&mut open_metrics, &registry).expect("a String takes whatever is written to it");
-    match exposition {
-        Exposition::OpenMetrics => open_metrics,
-        Exposition::Prometheus => classic::from_open_metrics(&open_metrics),
-    }
+    let mut described = String::new();
+    text::encode(&mut described, &registry).expect("a String takes whatever is written to it");
+    let head = format!("# TYPE {} histogram\n", durations_text::NAME);
+    let at = described.find(&head).expect("the durations are described") + head.len();
+    let (before, behind) = described.split_at(at);
+    let in_format = |part: &str| match exposition {
+        Exposition::OpenMetrics => part.to_owned(),
+        Exposition::Prometheus => classic::from_open_metrics(part),
+    };
+    let mut page = in_format(before);
+    durations_text::push(&mut page, durations.iter(), exposition);
+    page.push_str(&in_format(behind));
+    page
 }
 
 #[derive(Debug)]
@@ -46,11 +54,8 @@ impl Collector for Scrape {
 
 fn encode_requests(page: &mut Page, merged: &Merged) -> fmt::Result {
     let (total, facts) = (merged.total(), merged.facts());
-    page.durations(
-        "http_request_duration_seconds",
-        "Time from the complete head of a request to its answer",
-        total.requests.iter(),
-    )?;
+    // Only described here; `render` puts the samples behind it.
+    page.family(durations_text::NAME, "Time from the complete head of a request to its answer", MetricType::Histogram)?;
     page.gauge("http_active_requests", "Requests in progress", total.active_requests)?;
     page.gauge("max_inflight_requests", "Most requests that may be in progress", facts.max_inflight)?;
     // Without a budget, the used part of it is nothing: what operators divide by is infinite, not 0.
@@ -240,30 +245,6 @@ impl Page<'_> {
 
     fn shard_gauge(&mut self, name: &'static str, help: &str, merged: &Merged, number: NumberOf) -> fmt::Result {
         self.gauges(name, help, merged.shards().map(|(shard, line)| ([("shard", shard)], number(line))))
-    }
-
-    fn durations<'s>(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        mut series: impl Iterator<Item = &'s RequestSeries>,
-    ) -> fmt::Result {
-        let mut family = self.family(name, help, MetricType::Histogram)?;
-        series.try_for_each(|series| {
-            let status = series.status().map_or("other".to_owned(), |status| status.to_string());
-            let labels = [
-                ("method", series.method().name()),
-                ("route", series.route().template()),
-                ("status_code", status.as_str()),
-            ];
-            let durations = &series.durations;
-            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                durations.sum_secs(),
-                durations.count(),
-                &durations.buckets(),
-                None,
-            )
-        })
     }
 }
 

@@ -168,7 +168,7 @@ impl Core {
                     self.connections_max = rules.settings.connections_max;
                     self.engine.obey(*rules);
                 }
-                Word::Pages(id, pages) => self.engine.pages_written(self.clock.now(), &mut self.host, id, &pages),
+                Word::Pages(id, pages) => self.engine.pages_written(self.clock.now(), &mut self.host, id, pages),
             }
         }
     }

@@ -60,7 +60,8 @@ impl Session {
             Some((question, form)) => {
                 ticket.asked = Some(cx.now.mono());
                 let slot = self.outbox.wait(cx.parts, ticket, Awaited::Survey);
-                cx.parts.surveys.join(question, Asker { conn: self.id, slot, form });
+                let deadline = cx.now.mono().plus_millis(cx.parts.settings.request_timeout_ms);
+                cx.parts.surveys.join(question, Asker { conn: self.id, slot, form, deadline });
             }
         }
         self.request_ends(cx, keep_alive);
@@ -86,13 +87,12 @@ impl Session {
         let date = cx.parts.date(cx.now);
         let mut bytes = self.outbox.begin_slot(slot);
         let (ticket, _) = self.outbox.waiting(slot).expect("a slot waits until its survey ends");
-        let shards = || reports.iter().filter_map(Report::numbers).map(|numbers| &numbers.shard);
         let body = json(&Readiness {
             status: "ready",
             timestamp: timestamp(cx.now),
             shards: reports.len(),
-            total_entries: shards().map(|shard| shard.entries).sum(),
-            memory_bytes: shards().map(|shard| shard.memory_bytes).sum(),
+            total_entries: reports.iter().map(|report| holds(report).0).sum(),
+            memory_bytes: reports.iter().map(|report| holds(report).1).sum(),
         });
         answer::json(&mut bytes, &ticket.head(&date), 200, &body);
         let answered = ticket.answered(self.id, 200, cx.now.mono());
@@ -121,13 +121,21 @@ fn wish(head: &Head<'_>, route: Route, threshold_ms: u64) -> Result<Option<(Ques
     let limit = || Ok::<_, Failure>(QueryOptions::parse(head.query)?.limit.unwrap_or(ITEMS_DEFAULT));
     let (question, subject) = match route {
         Route::Healthz => return Ok(None),
-        Route::Readyz => return Ok(Some((Question::Numbers, None))),
+        Route::Readyz => return Ok(Some((Question::Readiness, None))),
         Route::Metrics => (Question::Numbers, Subject::Scrape(Exposition::from_accept(head.accept))),
         Route::HotKeys => (Question::HotKeys, Subject::HotKeys { limit: limit()? }),
         Route::SlowLog => (Question::SlowRequests, Subject::SlowLog { limit: limit()?, threshold_ms }),
         other => unreachable!("{other:?} concerns no core but its own"),
     };
     Ok(Some((question, Some(Form { subject, gzip: accepts_gzip(head.accept_encoding) }))))
+}
+
+/// Entries and bytes of one core.
+const fn holds(report: &Report) -> (u64, u64) {
+    match report {
+        Report::Readiness { entries, memory_bytes } => (*entries, *memory_bytes),
+        _ => panic!("readiness was asked for"),
+    }
 }
 
 fn timestamp(now: Now) -> String {

@@ -9,18 +9,16 @@ use crate::engine::parts::Host;
 use crate::forward::Waiter;
 use crate::parcel::Parcel;
 use crate::protocol::answer;
-use crate::time::Mono;
 
 impl Session {
     /// Sees to `command`, on behalf of the request that `ticket` is for.
     pub(super) fn ask<H: Host>(&mut self, cx: &mut Context<'_, H>, mut ticket: Ticket, command: Command<&[u8]>) {
-        let asked = cx.parts.turned_to(cx.now);
-        ticket.asked = Some(asked);
         let owner = cx.parts.router.owner(command.hash);
         if owner == cx.parts.me {
-            self.ask_here(cx, &ticket, asked, command);
+            self.ask_here(cx, ticket, command);
             return;
         }
+        ticket.asked = Some(cx.now.mono());
         let mut parcel = cx.parts.forward.blank();
         parcel.push(command);
         let waiter = Waiter::Slot { conn: self.id, slot: self.outbox.next_slot() };
@@ -36,15 +34,18 @@ impl Session {
         }
     }
 
-    fn ask_here<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: &Ticket, asked: Mono, command: Command<&[u8]>) {
+    fn ask_here<H: Host>(&mut self, cx: &mut Context<'_, H>, mut ticket: Ticket, command: Command<&[u8]>) {
         let date = cx.parts.date(cx.now);
         let (key, is_read) = (command.key, matches!(command.verb, Verb::Get { .. }));
+        // A read takes less than it takes to look at the clock.
+        let moment = |host: &H| if is_read { None } else { host.moment() };
+        let asked = moment(cx.host).unwrap_or(cx.now.mono());
+        ticket.asked = Some(asked);
         let mut bytes = self.outbox.begin();
         cx.parts.metrics.local += 1;
         let outcome = cx.parts.apply(cx.now, command);
         let written = ticket.write_outcome(&mut bytes, &date, key, &outcome);
-        // A read takes less than it takes to look at the clock.
-        let back = if is_read { asked } else { cx.parts.worked(cx.now, cx.host) };
+        let back = moment(cx.host).unwrap_or(asked);
         let stream = written.tail.map(|leased| leased.stream(self.id, cx.parts.me));
         let done = Done {
             key: Some(key),

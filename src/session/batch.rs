@@ -77,7 +77,7 @@ impl Item {
 impl Session {
     /// Asks all shards that have a part in `plan`, at once.
     pub(super) fn ask_batch<H: Host>(&mut self, cx: &mut Context<'_, H>, mut ticket: Ticket, plan: Plan) {
-        ticket.asked = Some(cx.parts.turned_to(cx.now));
+        ticket.asked = Some(cx.now.mono());
         let mut batch = pack(cx, plan);
         let slot = self.outbox.next_slot();
         for (owner, place) in &mut batch.parcels {
@@ -148,7 +148,7 @@ impl Session {
             is_streamed: !rest.is_empty(),
             worth_naming_nanos: cx.parts.worth_naming_nanos(),
         };
-        let back = cx.parts.turned_to(cx.now);
+        let back = cx.now.mono();
         let answered = ticket.answered_by_shard(&done, self.id, 200, back);
         self.outbox.finish_slot(cx, slot, bytes, rest, answered);
     }

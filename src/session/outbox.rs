@@ -87,13 +87,6 @@ struct Waiting {
 }
 
 impl Slot {
-    fn is_counted(&self) -> bool {
-        match self {
-            Self::Waiting(waiting) => waiting.awaited.is_counted(),
-            Self::Ready(_) => true,
-        }
-    }
-
     fn weight(&self) -> usize {
         match self {
             Self::Waiting(waiting) => waiting.weight,
@@ -114,6 +107,8 @@ pub struct Outbox {
     weight: usize,
     /// Bytes in answers that wait for their turn, or for room.
     held: usize,
+    /// Whether nothing was to be sent when the answer that is being written was begun.
+    was_clear: bool,
     /// What is left of the answer that is going out.
     going: VecDeque<Piece>,
     going_answered: Option<Answered>,
@@ -176,6 +171,7 @@ impl Outbox {
 
     /// Where to write the answer to a request that is answered at once: behind what goes out, if it is its turn.
     pub fn begin(&mut self) -> Vec<u8> {
+        self.was_clear = self.is_empty();
         if self.has_slots() { Vec::new() } else { std::mem::take(&mut self.bytes) }
     }
 
@@ -185,8 +181,9 @@ impl Outbox {
         cx: &mut Context<'_, H>,
         bytes: Vec<u8>,
         stream: Option<Stream>,
-        answered: Answered,
+        mut answered: Answered,
     ) {
+        answered.moments.paced_by_peer = !self.was_clear || stream.is_some();
         if self.has_slots() {
             let mut pieces = SmallVec::from_iter([Piece::Bytes(bytes)]);
             pieces.extend(stream.map(|stream| Piece::Stream(Box::new(stream))));
@@ -205,7 +202,10 @@ impl Outbox {
     }
 
     /// Adds an answer that is complete, in the next slot.
-    pub fn push<H: Host>(&mut self, cx: &mut Context<'_, H>, answer: Answer) {
+    pub fn push<H: Host>(&mut self, cx: &mut Context<'_, H>, mut answer: Answer) {
+        if let Some(answered) = &mut answer.answered {
+            answered.moments.paced_by_peer = true;
+        }
         cx.parts.metrics.active_requests += u64::from(answer.answered.is_some());
         self.weight += 1;
         self.held += answer.len();
@@ -223,6 +223,7 @@ impl Outbox {
 
     /// Where to write the answer for slot `number`: behind what goes out, if it is its turn.
     pub fn begin_slot(&mut self, number: u64) -> Vec<u8> {
+        self.was_clear = self.is_turn_of(number) && self.unsent().is_empty();
         if self.is_turn_of(number) { std::mem::take(&mut self.bytes) } else { Vec::new() }
     }
 
@@ -233,7 +234,7 @@ impl Outbox {
         number: u64,
         bytes: Vec<u8>,
         rest: impl IntoIterator<Item = Piece>,
-        answered: Answered,
+        mut answered: Answered,
     ) {
         let mut pieces = SmallVec::new();
         if self.is_turn_of(number) {
@@ -241,12 +242,16 @@ impl Outbox {
         } else {
             pieces.push(Piece::Bytes(bytes));
         }
+        let written = pieces.len();
         pieces.extend(rest);
+        answered.moments.paced_by_peer = !self.was_clear || pieces.len() > written;
         let answer = Answer { pieces, answered: Some(answered) };
         self.held += answer.len();
         let place = usize::try_from(number - self.front).expect("a slot is one of a few");
         let waited = std::mem::replace(&mut self.slots[place], Slot::Ready(answer));
-        cx.parts.metrics.active_requests += u64::from(!waited.is_counted());
+        if let Slot::Waiting(waiting) = &waited {
+            cx.parts.metrics.active_requests += u64::from(!waiting.awaited.is_counted());
+        }
         self.weight = self.weight - waited.weight() + 1;
         self.advance(cx);
     }

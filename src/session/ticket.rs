@@ -53,7 +53,7 @@ impl Ticket {
     #[must_use]
     pub fn answered(&self, conn: ConnId, status: u16, back: Mono) -> Answered {
         let (started, asked) = (self.started, self.asked.unwrap_or(back));
-        let moments = Moments { started, received: self.received, asked, back, shard_nanos: 0, is_streamed: false };
+        let moments = Moments { started, received: self.received, asked, back, shard_nanos: 0, paced_by_peer: false };
         Answered { conn, method: self.method, route: self.route, status, moments, name: None }
     }
 
@@ -63,7 +63,6 @@ impl Ticket {
     pub fn answered_by_shard(&self, done: &Done<'_>, conn: ConnId, status: u16, back: Mono) -> Answered {
         let mut answered = self.answered(conn, status, back);
         answered.moments.shard_nanos = done.shard_nanos;
-        answered.moments.is_streamed = done.is_streamed;
         if done.is_streamed || back.nanos_since(self.received) >= done.worth_naming_nanos {
             let (request_id, shard) = (self.id.to_string(), Some(done.shard));
             answered.name = Some(Box::new(Name { request_id, key: done.key.map(<[u8]>::to_vec), shard }));

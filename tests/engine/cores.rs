@@ -221,9 +221,10 @@ impl Cores {
         let now = self.now();
         let PagesErrand { from, id, bundle } = self.lanes.errands.pop_front().expect("a page to write");
         let pages = bundle.write();
-        self.engines[from.index()].pages_written(now, &mut self.lanes, id, &pages);
+        let forms = pages.len();
+        self.engines[from.index()].pages_written(now, &mut self.lanes, id, pages);
         self.settle();
-        pages.len()
+        forms
     }
 
     /// Parcels travel until none is left.

@@ -27,6 +27,11 @@ fn who_asks_while_a_survey_is_under_way_gets_the_next_one() {
     assert_eq!((cores.lanes.requests.len(), scraped(&cores, 0)), (2, 1));
     cores.carry_out();
     cores.bring_back();
+    // A copy for each takes time: some in this turn, the rest in slices.
+    assert!(scraped(&cores, 0) < 10 && cores.engines[0].is_pressed(), "{}", scraped(&cores, 0));
+    let slices = (1..).take_while(|_| cores.tick_slice(0)).count();
+    assert!(slices >= 3, "{slices}");
+    cores.pass(1);
     assert_eq!((cores.lanes.requests.len(), scraped(&cores, 0)), (0, 20));
     for peer in &mut peers {
         cores.run(peer);
@@ -50,6 +55,7 @@ fn a_page_is_written_once_for_each_form_of_it() {
     cores.run(&mut first);
     assert!(matches!(&first.answers()[..], [one] if one.status == 200));
     assert_eq!(cores.write_page(), 2, "compressed, and not");
+    cores.pass(1);
     for (n, peer) in peers.iter_mut().enumerate() {
         cores.run(peer);
         let answers = peer.answers();

@@ -328,7 +328,7 @@ impl World {
         let (now, chosen) = (self.now(), self.chance.below(waiting) as usize);
         let PagesErrand { from, id, bundle } = self.lanes.errands.swap_remove(chosen);
         let engine = &mut self.engines[from.index()];
-        engine.pages_written(now, &mut self.lanes, id, &bundle.write());
+        engine.pages_written(now, &mut self.lanes, id, bundle.write());
         engine.settle(now, &mut self.lanes);
     }
 

@@ -27,6 +27,8 @@ Examples:
 /// Longest that an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 8;
+/// Requests a second, on a schedule: little enough for any machine, and a stall counts for all that it delays.
+const RATE: f64 = 500.0;
 const KEYS: u64 = 1000;
 const VALUE_BYTES: usize = 100;
 const READ_SHARE: f64 = 0.9;
@@ -108,7 +110,7 @@ fn plan(arguments: &LoadSmokeArguments, seed: u64, prefix: String) -> Plan {
     Plan {
         connections: CONNECTIONS,
         duration: Duration::from_secs(arguments.seconds.into()),
-        rate: None,
+        rate: Some(RATE),
         keys: Keyspace { prefix, count: KEYS, value_bytes: VALUE_BYTES..=VALUE_BYTES, seed },
         distribution: Distribution::Uniform,
         read_share: READ_SHARE,
@@ -126,7 +128,7 @@ fn bear_load(
 ) -> Result<Vec<String>, String> {
     let (seconds, percent) = (arguments.seconds, READ_SHARE * 100.0);
     say(format_args!(
-        "load: {seconds} s, {CONNECTIONS} connections, {percent} % reads, {KEYS} keys with values of {VALUE_BYTES} bytes\n"
+        "load: {seconds} s, {RATE} requests a second on {CONNECTIONS} connections, {percent} % reads, {KEYS} keys with values of {VALUE_BYTES} bytes\n"
     ));
     let mut connections = run::connect(plan, peer)?;
     let mut progress = ProgressLine::new();

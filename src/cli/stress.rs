@@ -93,8 +93,9 @@ pub(super) struct StressArguments {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     max_error_share: f64,
 
-    /// Fail unless the 99th percentile of all latencies stays below this, in milliseconds
-    #[arg(long, value_name = "MS", value_parser = positive)]
+    /// Fail unless the 99th percentile of all latencies stays below this, in milliseconds; needs --rate, because a closed
+    /// loop waits with the server and so leaves out most of a stall
+    #[arg(long, value_name = "MS", value_parser = positive, requires = "rate")]
     p99_ms: Option<f64>,
 
     /// Print the result as JSON

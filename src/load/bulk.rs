@@ -81,18 +81,19 @@ fn in_batches(
     stop: &AtomicBool,
     work: impl Fn(&mut Connection, std::ops::Range<u64>) -> Result<(), String> + Sync,
 ) -> Result<u64, String> {
-    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
-    let (work, next_batch, total) = (&work, &next, &done);
+    // One batch that fails ends the work of all.
+    let (next, done, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let (work, next_batch, total, failed) = (&work, &next, &done, &failed);
     std::thread::scope(|scope| {
         let workers = connections.iter_mut().map(|connection| {
             spawn(scope, move || {
                 loop {
                     let start = next_batch.fetch_add(items, Ordering::Relaxed);
-                    if start >= count || stop.load(Ordering::Relaxed) {
+                    if start >= count || stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed) {
                         return Ok(());
                     }
                     let end = count.min(start + items);
-                    work(connection, start..end)?;
+                    work(connection, start..end).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
                     total.fetch_add(end - start, Ordering::Relaxed);
                 }
             })

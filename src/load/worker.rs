@@ -33,6 +33,10 @@ pub(super) struct Worker<'a> {
     key: String,
     value: String,
     body: String,
+    /// Whether the request that is prepared is a read.
+    reads: bool,
+    /// When the last answer was there.
+    answered_at: Instant,
 }
 
 #[derive(Deserialize)]
@@ -53,14 +57,16 @@ impl<'a> Worker<'a> {
     pub fn new(plan: &'a Plan, shared: &'a Shared<'a>, draw: Draw, index: u64, connection: Connection) -> Self {
         let random = SmallRng::seed_from_u64(mix(plan.seed, index));
         let (tally, key, value, body) = (Tally::default(), String::new(), String::new(), String::new());
-        Self { plan, shared, connection, draw, random, tally, key, value, body }
+        let (reads, answered_at) = (true, Instant::now());
+        Self { plan, shared, connection, draw, random, tally, key, value, body, reads, answered_at }
     }
 
     /// Sends a request whenever the last one is answered.
     pub fn closed_loop(mut self) -> Tally {
         self.sleep_until(self.shared.start);
         while !self.shared.stopped() && Instant::now() < self.shared.end {
-            self.request(None);
+            self.prepare();
+            self.send(None);
         }
         self.done()
     }
@@ -70,6 +76,7 @@ impl<'a> Worker<'a> {
         let mut sent = 0;
         for number in 0..schedule.due(self.plan.duration) {
             let moment = self.shared.start + schedule.moment(number);
+            self.prepare();
             self.sleep_until(moment);
             let now = Instant::now();
             if self.shared.stopped() || now >= self.shared.end {
@@ -80,7 +87,7 @@ impl<'a> Worker<'a> {
                 self.tally.late += 1;
                 self.tally.delay_max = self.tally.delay_max.max(delay);
             }
-            self.request(Some(moment));
+            self.send(Some(moment));
             sent += 1;
         }
         let elapsed = self.shared.start.elapsed().min(self.plan.duration);
@@ -103,18 +110,30 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Sends one request. Its latency counts from `moment`, or else from now.
-    fn request(&mut self, moment: Option<Instant>) {
-        let read = self.random.random_bool(self.plan.read_share);
+    /// Draws the next request and makes its key, value and body: work of ours, which must not count as the server's.
+    fn prepare(&mut self) {
+        self.reads = self.random.random_bool(self.plan.read_share);
         let number = self.draw.next(&mut self.random);
         self.plan.keys.key(number, &mut self.key);
         self.key.insert_str(0, "/v1/kv/");
         self.plan.keys.value(number, &mut self.value);
+        if !self.reads {
+            self.body.clear();
+            let written = match self.plan.ttl_sec {
+                None => write!(self.body, r#"{{"value":"{}"}}"#, self.value),
+                Some(ttl) => write!(self.body, r#"{{"value":"{}","ttlSec":{ttl}}}"#, self.value),
+            };
+            written.expect("a string takes all that is written");
+        }
+    }
+
+    /// Sends what is prepared. Its latency counts from `moment`, or else from now, to when its answer is there.
+    fn send(&mut self, moment: Option<Instant>) {
         let begun = moment.unwrap_or_else(Instant::now);
-        let (method, result) = if read { ("GET", self.read()) } else { ("PUT", self.write()) };
-        let latency = begun.elapsed();
+        let (method, result) = if self.reads { ("GET", self.read()) } else { ("PUT", self.write()) };
+        let latency = self.answered_at.saturating_duration_since(begun);
         match result {
-            Ok(found) if read => {
+            Ok(found) if self.reads => {
                 self.tally.reads.record(latency);
                 *(if found { &mut self.tally.hits } else { &mut self.tally.misses }) += 1;
             }
@@ -137,6 +156,7 @@ impl<'a> Worker<'a> {
     fn read(&mut self) -> Result<bool, Failure> {
         let request = Request { method: "GET", target: &self.key, fields: &[], body: None };
         let answer = self.connection.ask(&request)?;
+        self.answered_at = Instant::now();
         match answer.status {
             200 => check_entry(&answer, &self.value).map(|()| true),
             404 => Ok(false),
@@ -145,15 +165,10 @@ impl<'a> Worker<'a> {
     }
 
     fn write(&mut self) -> Result<bool, Failure> {
-        self.body.clear();
-        let written = match self.plan.ttl_sec {
-            None => write!(self.body, r#"{{"value":"{}"}}"#, self.value),
-            Some(ttl) => write!(self.body, r#"{{"value":"{}","ttlSec":{ttl}}}"#, self.value),
-        };
-        written.expect("a string takes all that is written");
         let fields = [("Content-Type", "application/json")];
         let request = Request { method: "PUT", target: &self.key, fields: &fields, body: Some(self.body.as_bytes()) };
         let answer = self.connection.ask(&request)?;
+        self.answered_at = Instant::now();
         if !matches!(answer.status, 200 | 201) {
             return Err(answer.refused());
         }

@@ -68,6 +68,7 @@ async function show() {
   showHotKeys(answers[0]);
   showSlowRequests(answers[1]);
   if (!document.hidden) {
+    clearTimeout(timer);
     timer = setTimeout(show, REFRESH_MS);
   }
 }
@@ -103,7 +104,7 @@ function showHotKeys({ content, problem }) {
 
 function showSlowRequests({ content, problem }) {
   const requests = content?.requests ?? [];
-  put("slowlog-note", content ? `Those that took more than ${duration(content.thresholdMs / 1000)}, and what took longest.` : "");
+  put("slowlog-note", content ? `Those that took ${duration(content.thresholdMs / 1000)} or longer without their clients' own time, and what took longest.` : "");
   const rows = requests.map((it) => [
     clock(Date.parse(it.timestamp) / 1000),
     request(it.method, it.route),

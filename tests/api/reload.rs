@@ -1,8 +1,11 @@
 //! SIGHUP: the configuration is read again and applied without a restart, or refused as a whole.
 
+use crate::support::proc_fs::resident_bytes;
 use crate::support::{Client, Launch, Server, TOKEN, eventually, eventually_equal};
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 const OTHER_TOKEN: &str = "another-token-of-more-than-thirty-two-characters";
 
@@ -69,6 +72,44 @@ fn a_smaller_budget_evicts_and_no_request_fails() {
     assert_eq!(server.metrics().single("memory_budget_bytes"), f64::from(4 << 20));
     assert!(server.metrics().sum("cache_entries_total") > 0.0, "the newest entries stay");
     client.put_value("after", &value).expect_status(201);
+}
+
+#[test]
+fn a_smaller_budget_under_load_frees_resident_memory_and_fails_no_request() {
+    const SMALL: u64 = 16 << 20;
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("config.toml");
+    let write = |budget: u64| {
+        fs::write(&config, format!("api_token = \"{TOKEN}\"\nmemory_budget_bytes = {budget}\n")).expect("a file");
+    };
+    write(96 << 20);
+    let server = start(&config, &[("SHARDS", "2")]);
+    let value = format!("\"{}\"", "v".repeat(8_000));
+    let mut client = server.client();
+    (0..9_000).for_each(|n| drop(client.put_value(&format!("k{n}"), &value).expect_status(201)));
+    assert!(resident_bytes(server.pid()) > 64 << 20, "it was full");
+    let stop = AtomicBool::new(false);
+    let requests: u64 = thread::scope(|scope| {
+        let work = |worker: u64| {
+            let (mut client, mut sent) = (server.client(), 0);
+            while !stop.load(Ordering::Relaxed) {
+                let key = format!("k{}", (sent * 7 + worker) % 9_000);
+                let answer = if sent % 4 == 0 { client.put_value(&key, &value) } else { client.get(&key) };
+                assert!(matches!(answer.status, 200 | 201 | 404), "{answer:?}");
+                sent += 1;
+            }
+            sent
+        };
+        let workers: Vec<_> = (0..3).map(|worker| scope.spawn(move || work(worker))).collect();
+        write(SMALL);
+        reload(&server, "success");
+        // The program itself takes some 10 MB, more in a build for tests.
+        eventually("resident memory follows", || (resident_bytes(server.pid()) < SMALL + (20 << 20)).then_some(()));
+        assert!(server.metrics().sum("cache_memory_bytes") <= SMALL as f64);
+        stop.store(true, Ordering::Relaxed);
+        workers.into_iter().map(|worker| worker.join().expect("no request failed")).sum()
+    });
+    assert!(requests > 10, "{requests}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! that it may have. A key that makes up more than one in [`COUNTERS`] of what was seen always has a counter.
 //!
 //! Under load one of several operations is looked at, drawn at random, and counts for all of them, so that this costs a
-//! core some thousandths of its time however busy it is. Two windows take turns, so that an answer covers the last
+//! core less than a thousandth of its time however busy it is, once it has been busy for a tick. Two windows take turns, so that an answer covers the last
 //! one to two minutes and what was hot yesterday is forgotten. Keys of which less than half of the count is certain are
 //! not told: if all keys are asked for alike, none is hot.
 
@@ -17,7 +17,7 @@ pub const COUNTERS: usize = 128;
 /// How long a window is filled, in milliseconds.
 pub const WINDOW_MS: u64 = 60_000;
 /// Operations looked at in a second, about, when there are more than these.
-const LOOKS_PER_SEC: u64 = 10_000;
+const LOOKS_PER_SEC: u64 = 2_000;
 /// A counter has room for a key of this many bytes at least, so that keys that take it over find room.
 const KEY_BYTES_USUAL: usize = 32;
 /// A rate is measured over at least this long, in milliseconds.
@@ -290,12 +290,12 @@ mod tests {
             }
             hot.tick(Mono::from_millis(tick * 100));
         }
-        assert_eq!(hot.every, 20, "200,000 a second are looked at 10,000 times");
+        assert_eq!(hot.every, 100, "200,000 a second are looked at 2,000 times");
         let top = top(&hot, 5 * SECOND);
         assert_eq!(top.len(), 16);
         let total: u64 = top.iter().map(|(_, requests, _)| requests).sum();
         assert!((900_000..1_100_000).contains(&total), "{total}");
-        assert!(top.iter().all(|(_, requests, _)| (50_000..80_000).contains(requests)), "{top:?}");
+        assert!(top.iter().all(|(_, requests, _)| (45_000..85_000).contains(requests)), "{top:?}");
     }
 
     #[test]

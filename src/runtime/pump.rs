@@ -7,6 +7,7 @@
 use super::core::Core;
 use crate::limits::{ACCEPT_RETRY_MS, ACCEPTS_PER_TURN, TURN_BYTES_MAX};
 use crate::session::{ConnId, Flow};
+use crate::time::Now;
 use futures_io::{AsyncRead as _, AsyncWrite as _};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::{GlommioError, timer};
@@ -183,12 +184,13 @@ impl Core {
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream, conn: ConnId) -> Poll<Turn> {
-        let began = self.clock.now().mono();
+        // The clock is looked at once a read, and not before there is anything to do.
+        let (mut began, mut now) = (None, None);
         for read in 0..READS_PER_TURN {
-            if read > 0 && self.is_over(began) {
+            if read > 0 && began.is_some_and(|began| self.is_over(began)) {
                 break;
             }
-            match self.write(cx, stream, conn) {
+            match self.write(cx, stream, conn, &mut now) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(_) => return Poll::Ready(Turn::Closed),
@@ -205,13 +207,13 @@ impl Core {
                     }
                 }
                 Flow::Reading => {
-                    let read = self.read(cx, stream);
-                    let now = self.clock.now();
+                    let Poll::Ready(read) = self.read(cx, stream) else { return Poll::Pending };
+                    let now = *now.insert(self.clock.now());
+                    began.get_or_insert(now.mono());
                     match read {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Err(_)) => return Poll::Ready(Turn::Closed),
-                        Poll::Ready(Ok(0)) => self.engine.peer_closed(now, &mut self.host, conn),
-                        Poll::Ready(Ok(len)) => self.engine.receive(now, &mut self.host, conn, &self.buffer[..len]),
+                        Err(_) => return Poll::Ready(Turn::Closed),
+                        Ok(0) => self.engine.peer_closed(now, &mut self.host, conn),
+                        Ok(len) => self.engine.receive(now, &mut self.host, conn, &self.buffer[..len]),
                     }
                 }
             }
@@ -224,8 +226,14 @@ impl Core {
     }
 
     /// Writes until the output is empty or the socket is full; when that has room again the task is woken. False if
-    /// there is more to write, but others have waited long enough.
-    fn write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream, conn: ConnId) -> io::Result<bool> {
+    /// there is more to write, but others have waited long enough. `now` is when the turn last looked at the clock.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut TcpStream,
+        conn: ConnId,
+        now: &mut Option<Now>,
+    ) -> io::Result<bool> {
         let mut written = 0;
         while written < TURN_BYTES_MAX {
             let output = self.engine.output(conn);
@@ -236,7 +244,8 @@ impl Core {
                 Poll::Pending => return Ok(true),
                 Poll::Ready(Ok(len)) => {
                     written += len;
-                    self.engine.sent(self.clock.now(), &mut self.host, conn, len);
+                    let now = *now.get_or_insert_with(|| self.clock.now());
+                    self.engine.sent(now, &mut self.host, conn, len);
                 }
                 Poll::Ready(Err(error)) => return Err(error),
             }

@@ -198,7 +198,7 @@ pub struct Parts {
     pub shard: Shard,
     /// Parcels under way.
     pub forward: Forward,
-    /// What is counted; its `shard` part is filled in by [`Parts::snapshot`].
+    /// What is counted; its `shard` part, lanes and CPU time are filled in for a report.
     pub metrics: CoreMetrics,
     /// The rules.
     pub settings: Settings,

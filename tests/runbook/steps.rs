@@ -226,6 +226,6 @@ fn every_step_does_what_the_page_says() {
         }
     }
     assert_eq!(restarted, BTreeSet::from(RESTARTING));
-    assert_eq!(checked.len(), 9, "a section that is checked here has another name now: {checked:?}");
+    assert_eq!(checked.len(), 10, "a section that is checked here has another name now: {checked:?}");
     assert!(machine.reloads() >= 8, "{} reloads", machine.reloads());
 }

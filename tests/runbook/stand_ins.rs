@@ -252,3 +252,33 @@ pub fn lay_out_clone(machine: &Inner) {
     git(&origin, &["add", "--all"]);
     git(&origin, &["commit", "--quiet", "--message=A newer version"]);
 }
+
+#[test]
+fn what_is_not_known_is_refused() {
+    let machine = crate::machine::Machine::new("SHARDS=1\nMEMORY_BUDGET_BYTES=64MiB\n");
+    let path = format!("{}:{}", machine.path("/stand-ins").display(), std::env::var("PATH").expect("there is a PATH"));
+    let run = |line: &str| {
+        let mut command = Command::new("bash");
+        command.args(["-c", line]).current_dir(repository("")).env("PATH", &path);
+        command.output().expect("bash can be started")
+    };
+    for known in ["systemctl status cache-service --no-pager", "docker-compose logs --tail=5 cache-service"] {
+        let output = run(known);
+        assert!(output.status.success(), "{known}: {output:?}");
+    }
+    for unknown in [
+        "systemctl mask cache-service",
+        "systemctl restart cache",
+        "journalctl -f",
+        "pgrep cache-service",
+        "sysctl -w net.core.somaxconn=1",
+        "sysctl net.core.no_such_thing",
+        "cargo build",
+        "docker system prune",
+        "docker-compose logs --tail=5 no-such-service",
+        "watch true",
+    ] {
+        let output = run(unknown);
+        assert!(!output.status.success(), "{unknown}: {output:?}");
+    }
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 const BUDGET_BYTES: u64 = 48 << 20;
 const ALLOWED_BYTES: u64 = BUDGET_BYTES * 21 / 20 + (24 << 20);
 const CLIENTS: u64 = 4;
+const SHARDS: u64 = 2;
 
 /// Writes that follow each other.
 struct Phase {
@@ -66,7 +67,11 @@ fn run(server: &Server, phase: &Phase) -> u64 {
 
 fn assert_budget_is_obeyed_and_used(policy: &str) {
     let budget = BUDGET_BYTES.to_string();
-    let server = Server::start(&[("MEMORY_BUDGET_BYTES", &budget), ("SHARDS", "2"), ("EVICTION_POLICY", policy)]);
+    let server = Server::start(&[
+        ("MEMORY_BUDGET_BYTES", &budget),
+        ("SHARDS", &SHARDS.to_string()),
+        ("EVICTION_POLICY", policy),
+    ]);
     for phase in &PHASES {
         let highest = run(&server, phase);
         assert!(
@@ -76,7 +81,9 @@ fn assert_budget_is_obeyed_and_used(policy: &str) {
         );
         let used = server.metrics().sum("cache_memory_bytes");
         let share = used / BUDGET_BYTES as f64;
-        assert!((0.9..=1.0).contains(&share), "{policy}, {}: {share:.3} of the budget in use", phase.name);
+        // The last one to go from a shard may have been as long as any.
+        let at_least = 0.9 - (SHARDS * phase.bytes.end) as f64 / BUDGET_BYTES as f64;
+        assert!((at_least..=1.0).contains(&share), "{policy}, {}: {share:.3} of the budget in use", phase.name);
     }
 }
 

@@ -43,8 +43,10 @@ pub const INLINE_VALUE_BYTES_MAX: usize = 16 * 1024;
 pub const BLOB_CHUNK_BYTES: usize = 256 * 1024;
 /// How many chunks of dead long values a shard gives back to the kernel in one slice of work.
 pub const BLOB_CHUNKS_FREED_PER_SLICE: usize = 4;
-/// Chunks that a thread keeps to use again.
+/// Most chunks that a thread keeps to use again.
 pub const CHUNKS_KEPT_PER_THREAD: usize = 4;
+/// What a thread keeps is at most this part (one in so many bytes) of its shard's budget.
+pub const CHUNKS_KEPT_SHARE_DIVISOR: u64 = 64;
 /// Long values are read and sent in steps of this many bytes.
 pub const STREAM_STEP_BYTES: usize = 64 * 1024;
 /// Long values are received, and room is made for them, in steps of this many bytes: some 300 short entries must go for
@@ -72,6 +74,8 @@ pub const PIECE_BYTES_MIN: usize = 2 * 1024;
 pub const INDEX_TABLES_MAX: usize = 1024;
 /// Fewest tables of a shard's index.
 pub const INDEX_TABLES_MIN: usize = 16;
+/// The part of a shard's budget (one in so many bytes) above which its index remembers no evicted keys.
+pub const INDEX_SHARE_DIVISOR: u64 = 3;
 /// Media types that a shard keeps once for all entries that have them; further ones are kept with each entry.
 pub const MEDIA_TYPES_KEPT: usize = 250;
 

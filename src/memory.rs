@@ -1,10 +1,10 @@
 //! Memory that does not come from the allocator: mappings that go back to the kernel as a whole.
 
-use crate::limits::{BLOB_CHUNK_BYTES, CHUNKS_KEPT_PER_THREAD};
+use crate::limits::{BLOB_CHUNK_BYTES, CHUNKS_KEPT_PER_THREAD, CHUNKS_KEPT_SHARE_DIVISOR};
 #[cfg(not(miri))]
 use memmap2::MmapMut as Inner;
 use std::alloc::{Layout, handle_alloc_error};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 
 /// Miri knows no mappings.
@@ -49,6 +49,7 @@ impl DerefMut for Region {
 thread_local! {
     /// Chunks that this thread has freed: to map a chunk, fault in its pages and unmap it again takes longer than to fill it.
     static KEPT: RefCell<Vec<Region>> = const { RefCell::new(Vec::new()) };
+    static KEPT_MAX: Cell<usize> = const { Cell::new(CHUNKS_KEPT_PER_THREAD) };
 }
 
 /// A region of [`BLOB_CHUNK_BYTES`], which may hold anything: one that this thread has freed if there is one.
@@ -60,10 +61,19 @@ pub fn chunk() -> Region {
 /// Frees a region that [`chunk`] gave out, on whichever thread. A few are kept for this one's use.
 pub fn free_chunk(region: Region) {
     KEPT.with_borrow_mut(|kept| {
-        if kept.len() < CHUNKS_KEPT_PER_THREAD {
+        if kept.len() < KEPT_MAX.get() {
             kept.push(region);
         }
     });
+}
+
+/// Has this thread keep no more than is right for a shard that may use `limit` bytes: what is kept counts in its budget,
+/// and in a small one would leave room for nothing else.
+pub fn keep_for(limit: u64) {
+    let chunks = limit / CHUNKS_KEPT_SHARE_DIVISOR / BLOB_CHUNK_BYTES as u64;
+    let chunks = usize::try_from(chunks).unwrap_or(usize::MAX).min(CHUNKS_KEPT_PER_THREAD);
+    KEPT_MAX.set(chunks);
+    KEPT.with_borrow_mut(|kept| kept.truncate(chunks));
 }
 
 /// What is kept for this thread's use, in bytes.
@@ -84,5 +94,16 @@ mod tests {
         chunks.into_iter().for_each(free_chunk);
         assert_eq!(kept_bytes(), (CHUNKS_KEPT_PER_THREAD * BLOB_CHUNK_BYTES) as u64);
         assert!(addresses.contains(&chunk().as_ptr()) && before == 0);
+    }
+
+    #[test]
+    fn for_a_small_shard_few_chunks_are_kept_or_none() {
+        let keep = |limit: u64| {
+            keep_for(limit);
+            let chunks: Vec<Region> = (0..CHUNKS_KEPT_PER_THREAD).map(|_| chunk()).collect();
+            chunks.into_iter().for_each(free_chunk);
+            kept_bytes() / BLOB_CHUNK_BYTES as u64
+        };
+        assert_eq!([u64::MAX, 64 << 20, 32 << 20, 16 << 20, 15 << 20, 1 << 20].map(keep), [4, 4, 2, 1, 0, 0]);
     }
 }

@@ -32,7 +32,7 @@ impl Shard {
     }
 
     /// Whether more is mapped than the limit allows, and that much more that it cannot go on.
-    fn is_credit_used_up(&self) -> bool {
+    pub(super) fn is_credit_used_up(&self) -> bool {
         let (limit, geometry) = (self.budget.limit(), self.log.geometry());
         let credit = BLOCKS_ON_CREDIT * geometry.block_bytes();
         self.committed() >= limit.saturating_add(credit)

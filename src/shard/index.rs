@@ -82,6 +82,8 @@ struct Table {
     /// How many places tags name. There are a few slots more behind the last one.
     places: u32,
     filled: u32,
+    /// How many of the filled ones are ghosts.
+    ghosts: u32,
 }
 
 impl Table {
@@ -108,6 +110,7 @@ impl Table {
                 self.slots.copy_within(at..at + moved, at + 1);
                 self.slots[at] = slot;
                 self.filled += 1;
+                self.ghosts += u32::from(slot.is_ghost());
                 return;
             }
             self.rebuild(self.places as usize, |_| true);
@@ -116,6 +119,7 @@ impl Table {
 
     /// Takes out the slot at `at` and closes the gap.
     fn remove(&mut self, at: usize) {
+        self.ghosts -= u32::from(self.slots[at].is_ghost());
         let behind = self.slots[at + 1..].iter();
         let moved =
             (at + 1..).zip(behind).take_while(|(place, slot)| !slot.is_empty() && self.home(slot.rank()) < *place);
@@ -148,10 +152,19 @@ impl Table {
         }
     }
 
+    /// Gives back what is not needed for entries, and with it all ghosts.
+    fn shed(&mut self) {
+        let entries = (self.filled - self.ghosts) as usize;
+        let is_large = entries * 20 < self.places as usize * 9 && self.places as usize > SLOTS_MIN;
+        if is_large {
+            self.rebuild((entries * 5 / 4).max(SLOTS_MIN), |slot| !slot.is_ghost());
+        }
+    }
+
     fn rebuild(&mut self, places: usize, keep: impl Fn(&Slot) -> bool) {
         let old = std::mem::take(&mut self.slots);
         self.places = u32::try_from(places).unwrap_or(u32::MAX);
-        self.filled = 0;
+        (self.filled, self.ghosts) = (0, 0);
         // The last tags may need slots behind the last place.
         let behind = 4 + places / 128;
         let mut slots = Vec::new();
@@ -161,6 +174,7 @@ impl Table {
             slots.resize(at, Slot::EMPTY);
             slots.push(slot);
             self.filled += 1;
+            self.ghosts += u32::from(slot.is_ghost());
         }
         let len = (places + behind).max(slots.len() + behind);
         slots.reserve_exact(len - slots.len());
@@ -258,6 +272,11 @@ impl Index {
         self.add(hash, ghost, Some(age));
     }
 
+    /// Has the table for `hash` give back what it does not need for entries: the index takes too much.
+    pub fn shed(&mut self, hash: KeyHash) {
+        self.change(hash, Table::shed);
+    }
+
     /// Whether the key with this hash, or one that is hard to tell from it, was evicted lately. Forgets that it was.
     pub fn recall(&mut self, hash: KeyHash, age: GhostAge) -> bool {
         let mut run = self.tables[self.table_of(hash)].run(tag_of(hash));
@@ -288,7 +307,7 @@ impl Index {
         let mut entries = 0;
         for table in &self.tables {
             let mut before: Option<(usize, Slot)> = None;
-            let mut filled = 0;
+            let (mut filled, mut ghosts) = (0, 0);
             for (at, slot) in table.slots.iter().copied().enumerate().filter(|(_, slot)| !slot.is_empty()) {
                 let home = table.home(slot.rank());
                 assert!(home <= at, "no slot stands before its place");
@@ -297,9 +316,10 @@ impl Index {
                 assert!(before.is_none_or(|(_, other)| other.rank() <= slot.rank()), "tags are in order");
                 before = Some((at, slot));
                 filled += 1;
+                ghosts += u32::from(slot.is_ghost());
                 entries += usize::from(!slot.is_ghost());
             }
-            assert_eq!(filled, table.filled);
+            assert_eq!((filled, ghosts), (table.filled, table.ghosts));
         }
         assert_eq!(entries, self.entries);
         assert_eq!(self.slot_bytes, self.tables.iter().map(Table::bytes).sum::<u64>());

@@ -32,6 +32,8 @@ mod media;
 mod read;
 mod record;
 mod room;
+#[cfg(test)]
+mod small_tests;
 pub mod stats;
 #[cfg(test)]
 mod tests;

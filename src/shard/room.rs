@@ -4,7 +4,7 @@ use super::eviction::PATIENCE;
 use super::log::Loc;
 use super::record::Entry;
 use super::{Shard, limit_of};
-use crate::limits::{BLOCKS_IN_RESERVE, SLACK_DIVISOR};
+use crate::limits::{BLOCKS_IN_RESERVE, INDEX_SHARE_DIVISOR, SLACK_DIVISOR};
 use crate::time::Now;
 
 /// No write is so short that it could not win back so much of the slack, in bytes.
@@ -123,7 +123,11 @@ impl Shard {
         let leaves_ghost = self.order.leaves_ghost(&self.log, loc, weight);
         self.remove(hash, loc);
         self.stats.evictions += 1;
-        if leaves_ghost && let Some(age) = self.order.ghost_age() {
+        // A slot that stays as a ghost keeps its table as large as it is. After the budget was lowered, or where entries are
+        // tiny, that would evict entry after entry and free nothing, until nothing is left but tables.
+        if self.index.bytes() > self.budget.limit() / INDEX_SHARE_DIVISOR {
+            self.index.shed(hash);
+        } else if leaves_ghost && let Some(age) = self.order.ghost_age() {
             self.index.remember(hash, age);
         }
     }

@@ -25,12 +25,13 @@ impl Shard {
         expiry_is_due || freeing_is_due || has_shrunk
     }
 
-    /// Evicts for one slice of work what is over the limit; true if there is nothing in the way of doing more.
+    /// Evicts for one slice of work what is over the limit; true if it still is, by more than a value that waits can
+    /// live with, and there is nothing in the way of doing more. Cleaning that goes on in any case is not waited for.
     pub fn catch_up(&mut self, now: Now) -> bool {
         let now = self.observe(now);
-        let more = self.expire_slice(now) || self.evict_slice(now) | self.compact_slice();
+        let can_go_on = self.expire_slice(now) || self.evict_slice(now) | self.compact_slice();
         self.refresh_gauges();
-        more
+        can_go_on && (self.in_use() + self.slack_min() > self.budget.limit() || self.is_credit_used_up())
     }
 
     fn is_over(&self) -> bool {

@@ -95,3 +95,47 @@ fn a_value_that_can_never_fit_is_refused_at_once_and_evicts_nobody() {
     cores.pass(200);
     cores.assert_at_rest();
 }
+
+/// Found by a second reader: cleaning that ordinary overwrites keep going was waited for, so that the value, and all that
+/// came from its core after it, waited for ever.
+#[test]
+fn a_parked_value_gets_its_turn_while_others_overwrite() {
+    const WRITES_A_SLICE: usize = 200;
+    let mut cores = Cores::new(2);
+    let settings = cores.engines[1].parts().settings.clone();
+    cores.engines[1].obey(Rules { settings, budget_bytes: Some(32 << 20) });
+    let mut local = cores.connect(1);
+    let keys: Vec<String> = (0..200_000).map(|n| cores.key(1, &n.to_string())).collect();
+    let mut seed = 1_u64;
+    let mut write = |cores: &mut Cores| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (key, len) = (&keys[(seed >> 33) as usize % keys.len()], 50 + (seed >> 20) as usize % 250);
+        cores.say(&mut local, put_raw(key, &vec![b'x'; len]));
+        cores.hear(&mut local, usize::MAX);
+        local.answers();
+    };
+    for n in 0..400_000 {
+        write(&mut cores);
+        if n % 200 == 0 {
+            cores.tick_slice(1);
+        }
+    }
+    let mut peer = cores.connect(0);
+    let (long, short) = (cores.key(1, "long"), cores.key(1, "short"));
+    cores.say(&mut peer, put_raw(&long, &pattern(MIB)));
+    cores.carry_out();
+    let mut other = cores.connect(0);
+    cores.say(&mut other, put_raw(&short, b"1"));
+    cores.carry_out();
+    let mut slices = 0;
+    while cores.lanes.replies.len() < 2 {
+        cores.tick_slice(1);
+        (0..WRITES_A_SLICE).for_each(|_| write(&mut cores));
+        slices += 1;
+        assert!(slices < 1_500, "never answered");
+    }
+    for peer in [&mut peer, &mut other] {
+        cores.run(peer);
+        assert!(matches!(&peer.answers()[..], [one] if one.status == 201));
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::document;
 use crate::support::metrics::Metrics;
-use crate::support::{Launch, Server, eventually};
+use crate::support::{Launch, Server, eventually, eventually_equal};
 use cache_service::config::settings::ALL;
 use std::collections::BTreeSet;
 use std::fs;
@@ -84,7 +84,7 @@ fn every_variable_acts_when_the_table_says_so() {
         // This line comes after the warnings of its reload; once it is there twice, they are in the log.
         let is_last = |line: &&String| line.contains("the configuration was read again and is in force");
         let new = || logged(&server, folder.path(), seen);
-        eventually("reloads in the log", &2, || new().0.iter().filter(is_last).count());
+        eventually_equal("reloads in the log", &2, || new().0.iter().filter(is_last).count());
         let (new, count) = new();
         seen = count;
         let refused: Vec<&String> = new.iter().filter(|line| line.contains(REFUSAL)).collect();

@@ -56,7 +56,7 @@ impl Failure {
 
     /// No resource of ours.
     pub fn no_such_path() -> Self {
-        Self::new(ErrorCode::NotFound, "there is nothing at this path; see /docs or /openapi.json")
+        Self::new(ErrorCode::NotFound, "there is nothing at this path; see /docs, /dashboard or /openapi.json")
     }
 
     /// Not a method of this resource, which knows those in `allow`.

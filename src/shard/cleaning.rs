@@ -36,7 +36,8 @@ impl Shard {
         let (limit, geometry) = (self.budget.limit(), self.log.geometry());
         let credit = BLOCKS_ON_CREDIT * geometry.block_bytes();
         self.committed() >= limit.saturating_add(credit)
-            || self.log.mapped_bytes() + geometry.block_bytes() > geometry.bytes_max()
+            // What is moved needs a block with an address, too.
+            || self.log.mapped_bytes() + 2 * geometry.block_bytes() > geometry.bytes_max()
     }
 
     /// Whether it is time to clean: blocks are few, or more than a quarter of the log is dead.

@@ -30,8 +30,10 @@ impl BlockId {
 /// The sizes of a log; fixed when its shard begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    block_bytes: u32,
+    pub(super) block_bytes: u32,
     unit_shift: u32,
+    /// How many units a location can name.
+    addresses: u64,
 }
 
 impl Geometry {
@@ -40,11 +42,16 @@ impl Geometry {
 
     /// For a shard that may use `limit` bytes, and half as much again should that be raised later.
     pub fn for_limit(limit: u64) -> Self {
+        Self::with_addresses(limit, 1 << 32)
+    }
+
+    /// The same with so many addresses, a power of two, for tests.
+    pub fn with_addresses(limit: u64, addresses: u64) -> Self {
         let block_bytes = (limit / BLOCKS_PER_SHARD).clamp(BLOCK_BYTES_MIN as u64, BLOCK_BYTES_MAX as u64);
         let block_bytes = 1 << block_bytes.ilog2();
         let wanted = limit.saturating_add(limit / 2);
-        let unit_shift = (0..Self::UNIT_SHIFT_MAX).find(|&shift| wanted <= addressable(shift));
-        Self { block_bytes, unit_shift: unit_shift.unwrap_or(Self::UNIT_SHIFT_MAX) }
+        let unit_shift = (0..Self::UNIT_SHIFT_MAX).find(|&shift| wanted <= addresses << shift);
+        Self { block_bytes, unit_shift: unit_shift.unwrap_or(Self::UNIT_SHIFT_MAX), addresses }
     }
 
     /// The size of a block, in bytes.
@@ -54,7 +61,7 @@ impl Geometry {
 
     /// How many bytes can be addressed.
     pub const fn bytes_max(self) -> u64 {
-        addressable(self.unit_shift) - self.block_bytes as u64
+        (self.addresses << self.unit_shift) - self.block_bytes as u64
     }
 
     /// The room that a record of `len` bytes takes.
@@ -72,10 +79,6 @@ impl Geometry {
         let block = (bytes >> self.block_bytes.trailing_zeros()) as u32;
         (BlockId(block), (bytes & (self.block_bytes as u64 - 1)) as usize)
     }
-}
-
-const fn addressable(unit_shift: u32) -> u64 {
-    (u32::MAX as u64 + 1) << unit_shift
 }
 
 /// What is appended, apart from what else: bytes that die at the same time should lie together.

@@ -110,11 +110,15 @@ impl Shard {
     /// An empty shard.
     #[must_use]
     pub fn new(config: ShardConfig) -> Self {
+        Self::with_log(config, Geometry::for_limit(limit_of(config.budget_bytes)))
+    }
+
+    fn with_log(config: ShardConfig, geometry: Geometry) -> Self {
         let limit = limit_of(config.budget_bytes);
         let mut shard = Self {
             hasher: config.hasher,
             index: Index::new(limit),
-            log: Log::new(Geometry::for_limit(limit)),
+            log: Log::new(geometry),
             values: LongValues::default(),
             leases: Leases::default(),
             media: MediaTypes::default(),

@@ -66,9 +66,10 @@ impl Shard {
 
     /// Whether `bytes` more would be too much, with this much slack.
     fn is_short_of(&self, bytes: u64, slack: u64) -> bool {
-        let in_log = self.log.live_bytes() + self.log.waste_bytes();
-        let is_log_full =
-            in_log + bytes.min(self.log.geometry().bytes_max()) + self.slack_min() > self.log.geometry().bytes_max();
+        let (in_log, addressable) = (self.log.live_bytes() + self.log.waste_bytes(), self.log.geometry().bytes_max());
+        // Where there are no more addresses, the log needs slack to be cleaned as it does at the end of the budget.
+        let kept_free = self.slack_min().max(addressable / SLACK_DIVISOR);
+        let is_log_full = in_log + bytes.min(addressable) + kept_free > addressable;
         self.in_use().saturating_add(bytes).saturating_add(slack) > self.ceiling() || is_log_full
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::{Conditions, Payload, Put, ValueKind};
-use crate::limits::BLOB_CHUNK_BYTES;
+use crate::limits::{BLOB_CHUNK_BYTES, BLOCK_BYTES_MIN};
 use crate::time::Ttl;
 
 fn at(millis: u64) -> Now {
@@ -28,11 +28,11 @@ fn put(shard: &mut Shard, now: Now, key: &str, payload: Payload<&[u8]>) -> bool 
 /// Ghosts held on to the tables, so that all entries were evicted for a lower budget, and every write refused afterwards.
 #[test]
 fn a_much_smaller_budget_leaves_entries_and_takes_writes() {
-    const FROM: u64 = 16 << 20;
-    for policy in [EvictionPolicy::Lru, EvictionPolicy::S3Fifo] {
-        for to in [1 << 20, 3 << 20, 4 << 20] {
+    const FROM: u64 = 8 << 20;
+    for (policy, tos) in [(EvictionPolicy::Lru, &[2 << 20][..]), (EvictionPolicy::S3Fifo, &[1 << 20, 2 << 20])] {
+        for &to in tos {
             let mut shard = shard(FROM, policy);
-            for n in 0..500_000 {
+            for n in 0..250_000 {
                 put(&mut shard, at(n / 1_000), &format!("{n:08}"), Payload::Inline(b"1"));
             }
             shard.set_budget(Some(to));
@@ -81,5 +81,38 @@ fn long_values_that_come_and_go_leave_a_small_shard_room() {
     }
     for n in 0..100 {
         assert!(put(&mut shard, at(100 + n), &format!("k{n}"), Payload::Inline(b"1")), "{n}");
+    }
+}
+
+/// At the end of what the log can address: a budget raised far beyond that of the start, or none.
+#[test]
+fn a_log_without_further_addresses_evicts_and_goes_on() {
+    const ADDRESSES: u64 = 1 << 22;
+    for (seed, policy) in [(2, EvictionPolicy::Lru), (3, EvictionPolicy::S3Fifo), (8, EvictionPolicy::Lru)] {
+        let mut geometry = Geometry::with_addresses(u64::MAX, ADDRESSES);
+        geometry.block_bytes = BLOCK_BYTES_MIN as u32;
+        let config = ShardConfig { budget_bytes: None, first_version: 1, policy, hasher: hasher() };
+        let mut shard = Shard::with_log(config, geometry);
+        let mut random: u64 = seed;
+        let mut draw = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        for n in 0..60_000 {
+            let key = format!("k{:07}", draw(20_000));
+            let stored = if draw(10) == 0 {
+                let mut blob = Blob::new();
+                blob.extend_from_slice(&vec![7; 16_385 + draw(200_000) as usize]);
+                put(&mut shard, at(n / 100), &key, Payload::Blob(blob))
+            } else {
+                put(&mut shard, at(n / 100), &key, Payload::Inline(&[7; 6_010][..10 + draw(6_000) as usize]))
+            };
+            assert!(stored, "{policy:?}, seed {seed}, write {n}");
+            if n % 400 == 0 {
+                shard.tick(at(n / 100));
+            }
+        }
+        assert!(shard.stats().evictions > 0);
+        shard.assert_invariants();
     }
 }

@@ -288,5 +288,8 @@ fn a_health_check_without_a_server_fails_with_one_line() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let answer = operator.run(&["healthcheck", "--port", &port], &[]);
     assert_eq!((answer.code, answer.stderr.lines().count()), (1, 1), "{}", answer.stderr);
+    // Whoever asks needs no token, though a server at this address would.
+    let answer = operator.run(&["healthcheck", "--host", "0.0.0.0", "--port", &port], &[]);
+    assert!(answer.code == 1 && !answer.stderr.contains("token"), "{}", answer.stderr);
     assert_eq!(operator.run(&["healthcheck", "--port", "0"], &[]).code, 1);
 }

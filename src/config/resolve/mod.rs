@@ -85,11 +85,16 @@ impl Reader {
             entries: self.entries(),
         };
         // A configuration with problems is thrown away, so that its warnings would mislead nobody.
-        config.warnings.extend(doubts(&config, host.open_files_max));
+        config.warnings.extend(doubts(&config, host.open_files_max, self.is_set(&settings::MAX_ITEM_BYTES)));
         if let Some(running) = running {
             config.warnings.extend(restart_needed(running, wanted, wanted_shards, wanted_policy));
         }
         config
+    }
+
+    /// Whether a source sets it, so that the default does not hold.
+    fn is_set(&self, setting: &Setting) -> bool {
+        self.raw.find(setting).is_some_and(|value| value.source != raw::default_source(setting))
     }
 
     fn refuse(&mut self, setting: &Setting, value: &Sourced, reason: &str) {
@@ -271,7 +276,7 @@ fn resolve_host(text: &str) -> Result<IpAddr, String> {
 }
 
 /// What is allowed but probably not meant.
-fn doubts(config: &Config, open_files_max: Option<u64>) -> Vec<String> {
+fn doubts(config: &Config, open_files_max: Option<u64>, is_item_limit_set: bool) -> Vec<String> {
     let mut doubts = token::warnings(&config.tokens);
     if let Some(budget) = config.memory_budget_bytes {
         if budget < BUDGET_BYTES_DOUBTFUL {
@@ -284,7 +289,8 @@ fn doubts(config: &Config, open_files_max: Option<u64>) -> Vec<String> {
                 "MEMORY_BUDGET_BYTES={budget} over {shards} shards is taken for {least}: a shard needs 512 KiB to be of use"
             ));
         }
-        if budget / u64::from(shards.max(1)) < largest {
+        // The default is a bound and no wish.
+        if is_item_limit_set && budget / u64::from(shards.max(1)) < largest {
             doubts.push(format!(
                 "MEMORY_BUDGET_BYTES={budget} over {shards} shards cannot hold one value of MAX_ITEM_BYTES={largest}: \
                  values that do not fit into a shard's part are refused with 413"

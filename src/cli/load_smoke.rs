@@ -22,7 +22,7 @@ percentile of the latencies stays below --p95-ms; else it fails (exit code 1) an
 Examples:
   API_TOKEN=... cache-service load-smoke                     the server of this machine on port 8080
   cache-service load-smoke --env-file /etc/cache-service/cache-service.env
-                                                             address and token as the server has them
+      address and token as the server has them
   API_TOKEN=... cache-service load-smoke --url http://cache-1.internal:8080 --seconds 30";
 
 /// Longest that an answer may take.

@@ -14,7 +14,7 @@ use crate::parcel::{Parcel, Work};
 use crate::protocol::answer::{self, AnswerHead, ErrorCode, Failure};
 use crate::session::{ConnId, Context, Flow, Session};
 use crate::time::{Mono, Now};
-use parts::{Host, Notice, Parts, Rules};
+use parts::{Host, Notice, Parts, Rules, apply_to};
 use slab::Slab;
 use std::collections::VecDeque;
 
@@ -333,15 +333,14 @@ impl Parts {
         if too_late {
             self.metrics.backpressure(BackpressureReason::Deadline);
         }
-        let (me, router, shard, hot_keys) = (self.me, &self.router, &mut self.shard, &mut self.hot_keys);
+        let Self { me, router, shard, hot_keys, metrics, .. } = self;
         parcel.apply(|command, sink| {
-            assert!(router.owner(command.hash) == me, "a command goes to the core that owns its key");
+            assert!(router.owner(command.hash) == *me, "a command goes to the core that owns its key");
             if too_late {
                 command.into_blob().into_iter().for_each(|blob| shard.discard(blob));
                 sink.refuse(Refusal::TooLate);
             } else {
-                hot_keys.note(command.key, command.hash);
-                sink.put(shard.apply(now, command));
+                sink.put(apply_to(shard, hot_keys, metrics, now, command));
             }
         });
     }

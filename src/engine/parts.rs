@@ -227,6 +227,22 @@ pub struct Parts {
     insight_bytes: u64,
 }
 
+/// Applies a command to the shard, with what is kept of it for operators.
+pub(super) fn apply_to<'s>(
+    shard: &'s mut Shard,
+    hot_keys: &mut HotKeys,
+    metrics: &mut CoreMetrics,
+    now: Now,
+    command: Command<&[u8]>,
+) -> Outcome<&'s [u8]> {
+    hot_keys.note(command.key, command.hash);
+    let outcome = shard.apply(now, command);
+    if matches!(outcome, Outcome::Refused(Refusal::NoRoom)) {
+        metrics.backpressure(BackpressureReason::OverBudget);
+    }
+    outcome
+}
+
 /// Works out how busy a core is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Busy {
@@ -285,8 +301,8 @@ impl Parts {
 
     /// Applies a command to this core's shard.
     pub fn apply(&mut self, now: Now, command: Command<&[u8]>) -> Outcome<&[u8]> {
-        self.hot_keys.note(command.key, command.hash);
-        self.shard.apply(now, command)
+        let Self { shard, hot_keys, metrics, .. } = self;
+        apply_to(shard, hot_keys, metrics, now, command)
     }
 
     /// From when on a request may be named in the slow log, in nanoseconds: earlier than it is slow, because its answer

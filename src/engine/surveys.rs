@@ -236,6 +236,7 @@ impl Engine {
                 self.hand_out(now, host);
             }
             PagesState::Busy => {
+                self.parts.metrics.backpressure(BackpressureReason::ControlLaneFull);
                 let askers = self.parts.surveys.end(id);
                 self.turn_away_askers(now, host, askers, "too many pages wait to be written");
             }

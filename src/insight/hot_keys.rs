@@ -5,8 +5,8 @@
 //! that it may have. A key that makes up more than one in [`COUNTERS`] of what was seen always has a counter.
 //!
 //! Under load one of several operations is looked at, drawn at random, and counts for all of them, so that this costs a
-//! core less than a thousandth of its time however busy it is, once it has been busy for a tick. Two windows take turns, so that an answer covers the last
-//! one to two minutes and what was hot yesterday is forgotten. Keys of which less than half of the count is certain are
+//! core less than a thousandth of its time however busy it is, once it has been busy for a tick. Two windows take turns,
+//! so that an answer covers the last one to two minutes and what was hot yesterday is forgotten. Keys of which less than half of the count is certain are
 //! not told: if all keys are asked for alike, none is hot.
 
 use crate::routing::KeyHash;

@@ -18,9 +18,10 @@ pub enum BackpressureReason {
     MaxConnections,
     /// The owner of the key saw the operation too late (`REQUEST_TIMEOUT_MS`).
     Deadline,
-    /// The lane for long values and administration was full.
+    /// The lane for long values and administration was full, or the thread that writes pages had too many to write.
     ControlLaneFull,
-    /// The value would not fit into its shard's part of the budget (`MEMORY_BUDGET_BYTES`).
+    /// There was no room for a value in its shard's part of the budget (`MEMORY_BUDGET_BYTES`), or for a page beside
+    /// answers that clients do not read.
     OverBudget,
 }
 

@@ -109,7 +109,7 @@ fn encode_cores(page: &mut Page, merged: &Merged) -> fmt::Result {
     ];
     counters.into_iter().try_for_each(|(name, help, number)| page.shard_counter(name, help, merged, number))?;
     let secs = merged.shards().map(|(shard, line)| ([("shard", shard)], line.cpu_nanos as f64 / 1e9));
-    page.float_counters("cache_core_cpu_seconds", "CPU time of a core's thread", secs)?;
+    page.counters("cache_core_cpu_seconds", "CPU time of a core's thread", secs)?;
     let busy = merged.shards().map(|(shard, line)| ([("shard", shard)], line.busy_permille as f64 / 1e3));
     page.gauges("cache_core_busy_ratio", "Part of its time that a core has worked lately, 0 to 1", busy)?;
     let depths = merged.shards().flat_map(|(shard, line)| {
@@ -205,23 +205,11 @@ impl Page<'_> {
         self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
     }
 
-    fn counters<L: EncodeLabelSet>(
+    fn counters<L: EncodeLabelSet, N: EncodeCounterValue>(
         &mut self,
         name: &'static str,
         help: &str,
-        series: impl IntoIterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let mut family = self.family(name, help, MetricType::Counter)?;
-        series.into_iter().try_for_each(|(labels, value)| {
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
-        })
-    }
-
-    fn float_counters<L: EncodeLabelSet>(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        series: impl IntoIterator<Item = (L, f64)>,
+        series: impl IntoIterator<Item = (L, N)>,
     ) -> fmt::Result {
         let mut family = self.family(name, help, MetricType::Counter)?;
         series.into_iter().try_for_each(|(labels, value)| {

@@ -124,28 +124,21 @@ impl Route {
     /// The methods that this route knows, as the `Allow` field lists them; nothing for an unknown path.
     #[must_use]
     pub const fn allow_header(self) -> &'static str {
-        match self {
-            Self::Kv => "GET, HEAD, PUT, DELETE",
-            Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => "POST",
-            Self::Healthz
-            | Self::Readyz
-            | Self::Metrics
-            | Self::HotKeys
-            | Self::SlowLog
-            | Self::OpenApi
-            | Self::Docs
-            | Self::Dashboard => "GET, HEAD",
-            Self::Unknown => "",
-        }
+        self.methods().0
     }
 
     /// Whether this route knows `method`.
     #[must_use]
-    pub const fn allows(self, method: Method) -> bool {
+    pub fn allows(self, method: Method) -> bool {
+        self.methods().1.contains(&method)
+    }
+
+    /// The methods that this route knows, as text and one by one.
+    const fn methods(self) -> (&'static str, &'static [Method]) {
         use Method::{Delete, Get, Head, Post, Put};
         match self {
-            Self::Kv => matches!(method, Get | Head | Put | Delete),
-            Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => matches!(method, Post),
+            Self::Kv => ("GET, HEAD, PUT, DELETE", &[Get, Head, Put, Delete]),
+            Self::BatchGet | Self::BatchSet | Self::BatchDelete | Self::Incr => ("POST", &[Post]),
             Self::Healthz
             | Self::Readyz
             | Self::Metrics
@@ -153,8 +146,8 @@ impl Route {
             | Self::SlowLog
             | Self::OpenApi
             | Self::Docs
-            | Self::Dashboard => matches!(method, Get | Head),
-            Self::Unknown => false,
+            | Self::Dashboard => ("GET, HEAD", &[Get, Head]),
+            Self::Unknown => ("", &[]),
         }
     }
 }

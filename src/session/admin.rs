@@ -8,7 +8,7 @@ use crate::engine::parts::Host;
 use crate::engine::surveys::Asker;
 use crate::insight::page::{Form, ITEMS_DEFAULT, Subject, WrittenPage};
 use crate::insight::{Question, Report};
-use crate::metrics::Exposition;
+use crate::metrics::{BackpressureReason, Exposition};
 use crate::protocol::answer;
 use crate::protocol::head::Head;
 use crate::protocol::media::accepts_gzip;
@@ -103,6 +103,7 @@ impl Session {
     /// have stored: where buffers take too much already, there is none.
     pub(super) fn answer_page<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, page: &WrittenPage) {
         if cx.parts.are_buffers_full() {
+            cx.parts.metrics.backpressure(BackpressureReason::OverBudget);
             let failure = Failure::unavailable("clients that do not read their answers take up all memory for such");
             return self.fail_slot(cx, slot, &failure);
         }

@@ -1,4 +1,5 @@
-//! The API's description, the page to read it on, and the page that shows how the server does: bytes of the program, given out by whichever core is asked.
+//! The API's description, the page to read it on, and the page that shows how the server does: bytes of the program, given
+//! out by whichever core is asked.
 
 use super::outbox::{Answer, Piece};
 use super::writing::Failure;

@@ -3,6 +3,9 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../clients/tools.rs"]
+#[expect(dead_code, reason = "shared with tests that run tools to their end")]
+mod tools;
 
 mod pages;
 mod program;

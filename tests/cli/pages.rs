@@ -1,27 +1,26 @@
 //! `completions`, `man`, and the help of each command.
 
 use crate::program::{Run, run};
+use crate::tools;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 const COMMANDS: [&str; 8] =
     ["serve", "check-config", "print-config", "healthcheck", "load-smoke", "stress", "completions", "man"];
 
-/// What a tool says of a text given to its standard input; `None` if there is no such tool.
-fn checked(tool: &[&str], text: &str) -> Option<Run> {
-    let mut command = Command::new(tool[0]);
+/// What a tool says of a text given to its standard input.
+#[track_caller]
+fn checked(tool: &[&str], text: &str) -> Run {
+    let mut command = tools::command(tool[0]);
     command.args(&tool[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let Ok(mut child) = command.spawn() else {
-        eprintln!("not checked: there is no {} here", tool[0]);
-        return None;
-    };
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {}: {error}", tool[0]));
     let mut input = child.stdin.take().expect("it is piped");
     let text = text.to_owned();
     let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
     let output = child.wait_with_output().expect("it ends");
     writer.join().expect("no panic").expect("it reads all");
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    Some(Run { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) })
+    Run { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
 #[test]
@@ -35,9 +34,8 @@ fn every_shell_takes_its_completions() {
         for word in ["load-smoke", "stress", "zipf-exponent", "memory-budget-bytes"] {
             assert!(script.contains(word), "{shell} completes no {word}");
         }
-        if let Some(run) = checked(check, &script) {
-            assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{shell}");
-        }
+        let told = checked(check, &script);
+        assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{shell}");
     }
     run(&["completions", "tcsh"]).expect(2);
     run(&["completions"]).expect(2);
@@ -56,9 +54,8 @@ fn bash_completes_commands_and_options() {
             "{script}\nCOMP_WORDS=(cache-service {all}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
              {function} cache-service '{last}' '{before}'; echo \"${{COMPREPLY[@]}}\"\n"
         );
-        if let Some(run) = checked(&["bash", "--norc"], &ask) {
-            assert_eq!((run.code, run.stdout.trim()), (0, expected), "{}", run.stderr);
-        }
+        let told = checked(&["bash", "--norc"], &ask);
+        assert_eq!((told.code, told.stdout.trim()), (0, expected), "{}", told.stderr);
     }
 }
 
@@ -74,16 +71,14 @@ fn manual_pages_are_well_formed_and_name_every_command() {
         assert!(page.contains(&format!("\n.TH cache-service-{command} 1 ")), "{page}");
     }
     for page in pages.iter().chain([&page]) {
-        if let Some(run) = checked(&["man", "--warnings", "-l", "-"], page) {
-            assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{page}");
-            assert!(run.stdout.contains("NAME") && run.stdout.contains("Examples:"), "{}", run.stdout);
-        }
+        let shown = checked(&["man", "--warnings", "-l", "-"], page);
+        assert_eq!((shown.code, shown.stderr.as_str()), (0, ""), "{page}");
+        assert!(shown.stdout.contains("NAME") && shown.stdout.contains("Examples:"), "{}", shown.stdout);
         // That a page has no date is meant; breaks between paragraphs that are broken anyway do no harm.
-        if let Some(run) = checked(&["mandoc", "-T", "lint", "-W", "warning"], page) {
-            let harmless = |line: &str| line.contains("missing date") || line.contains("skipping paragraph macro: br");
-            let told: Vec<_> = run.stdout.lines().filter(|line| !harmless(line)).collect();
-            assert!(told.is_empty(), "{told:#?}");
-        }
+        let lint = checked(&["mandoc", "-T", "lint", "-W", "warning"], page);
+        let harmless = |line: &str| line.contains("missing date") || line.contains("skipping paragraph macro: br");
+        let told: Vec<_> = lint.stdout.lines().filter(|line| !harmless(line)).collect();
+        assert!(told.is_empty(), "{told:#?}");
     }
     run(&["man", "no-such-command"]).expect(2);
 }

@@ -3,6 +3,7 @@
 use crate::cores::{Cores, REQUEST_TIMEOUT_MS, get_raw, pattern, put_raw};
 use cache_service::engine::parts::Rules;
 use cache_service::limits::FREED_PER_SLICE_MAX;
+use cache_service::metrics::BackpressureReason;
 
 const MIB: usize = 1 << 20;
 const LONG: usize = 4 * MIB;
@@ -138,4 +139,21 @@ fn a_parked_value_gets_its_turn_while_others_overwrite() {
         cores.run(peer);
         assert!(matches!(&peer.answers()[..], [one] if one.status == 201));
     }
+}
+
+/// Found by a stranger: a shard refused every write for want of room, and the counter of such refusals stayed 0.
+#[test]
+fn a_write_without_room_at_its_owner_is_counted() {
+    let mut cores = Cores::new(2);
+    let settings = cores.engines[1].parts().settings.clone();
+    cores.engines[1].obey(Rules { settings, budget_bytes: Some(32 << 20) });
+    let (upload, other) = (cores.key(1, "upload"), cores.key(1, "other"));
+    // A body that has nearly come holds what the shard has room for.
+    let mut uploader = cores.connect(1);
+    let body = put_raw(&upload, &pattern(25_952_000));
+    cores.say(&mut uploader, &body[..body.len() - 50_000]);
+    let mut peer = cores.connect(0);
+    let answers = cores.ask(&mut peer, put_raw(&other, &pattern(300_000)));
+    assert!(matches!(&answers[..], [one] if one.status == 503), "{answers:?}");
+    assert_eq!(cores.backpressure(1, BackpressureReason::OverBudget), 1);
 }

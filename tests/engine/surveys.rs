@@ -2,6 +2,7 @@
 
 use crate::cores::{Cores, Peer, REQUEST_TIMEOUT_MS, get};
 use cache_service::engine::parts::Rules;
+use cache_service::metrics::BackpressureReason;
 use cache_service::protocol::route::Route;
 
 fn gzip(path: &str) -> String {
@@ -124,6 +125,7 @@ fn pages_that_nobody_reads_evict_no_more_than_buffers_may_take() {
         refused += usize::from(output.starts_with("HTTP/1.1 503"));
     }
     assert!(refused > 50, "{refused}");
+    assert!(cores.backpressure(0, BackpressureReason::OverBudget) >= refused as u64, "each refusal is counted");
     let after = cores.engines[0].parts().shard.stats();
     assert!(after.memory_bytes <= 32 << 20, "{}", after.memory_bytes);
     assert!(after.entries * 4 >= before.entries * 3, "{} of {} entries are left", after.entries, before.entries);

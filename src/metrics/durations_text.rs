@@ -1,5 +1,5 @@
-//! The lines of the request durations, written by hand: they are nine tenths of a scrape, and to have a library put the
-//! same labels together for each of a thousand buckets takes ten times as long.
+//! The lines of the request durations, written by hand: they are nine tenths of a scrape. When the library put the same
+//! labels together anew for each of a thousand buckets, a whole page took twice the time.
 
 use super::durations::{DurationHistogram, RequestSeries};
 use super::exposition::Exposition;

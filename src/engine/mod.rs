@@ -121,15 +121,17 @@ impl Engine {
         self.session(conn).is_some_and(|session| !session.output().is_empty() || session.has_changed_flow())
     }
 
-    /// Forgets a connection. What it has asked of other cores is still carried out; the answers are dropped.
-    pub fn close(&mut self, now: Now, host: &mut impl Host, conn: ConnId) {
+    /// Forgets a connection, if it is not forgotten yet; then this returns false. What it has asked of other cores is still
+    /// carried out; the answers are dropped.
+    pub fn close(&mut self, now: Now, host: &mut impl Host, conn: ConnId) -> bool {
         if self.session(conn).is_none() {
-            return;
+            return false;
         }
         let session = self.sessions.remove(conn.index());
         self.parts.metrics.connections -= 1;
         self.parts.buffers_changed(session.footprint(), 0);
         session.close(&mut Context { now, parts: &mut self.parts, host });
+        true
     }
 
     /// Carries out a parcel of another core and sends it back. One with long values waits, if it must, until there is

@@ -2,51 +2,64 @@
 
 use super::clock::Clock;
 use super::lanes::{Arrival, Facts, Lanes, Word};
-use super::pump::Connection;
+use super::pump::Accepting;
 use super::scribe::Scribe;
+use super::sockets::Sockets;
 use crate::engine::Engine;
 use crate::engine::parts::{Host, LaneDepths, Notice, PagesErrand, PagesState};
-use crate::limits::{LANE_BURST_MAX, READ_BUFFER_BYTES, TICK_MS, TURN_US_MAX};
+use crate::limits::{LANE_BURST_MAX, TICK_MS, TURN_US_MAX};
 use crate::logging::REQUESTS;
 use crate::metrics::ProcessStats;
 use crate::parcel::Parcel;
 use crate::process_stats::{self, cpu_nanos_of_this_thread};
 use crate::session::ConnId;
-use crate::time::Mono;
+use crate::time::{Mono, Now};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-/// A core: what the tasks of its executor share. Borrowed for one poll at a time, never across an `.await`.
+/// A core. Everything happens in its wake-ups, on its own thread.
 pub struct Core {
     /// The brain.
     pub(super) engine: Engine,
     /// The way to the other cores, and to the log.
     pub(super) host: CoreHost,
-    /// The clocks.
-    pub(super) clock: Clock,
-    /// The sockets and wakers of the connections, by [`ConnId::index`].
-    pub(super) connections: Vec<Option<Connection>>,
-    /// What sockets are read into; only leftovers are kept for a connection.
-    pub(super) buffer: Vec<u8>,
+    /// The sockets, and the ring that serves them.
+    pub(super) sockets: Sockets,
+    /// Connections that had more to send than fits into a turn.
+    pub(super) unfinished: VecDeque<ConnId>,
+    pub(super) accepting: Accepting,
+    /// The moment of what is being done.
+    pub(super) now: Now,
     /// Connections of all cores. Touched when one opens or closes, never by a request.
     pub(super) open_connections: Arc<AtomicUsize>,
     pub(super) connections_max: usize,
+    /// Whether all cores live, and connections may come in.
+    pub(super) open: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
+    clock: Clock,
     next_tick: Mono,
+    /// Whether there is more to do at once.
+    more: bool,
+    event: Arc<OwnedFd>,
 }
 
-/// Why the task at the doorbell stops for a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pause {
-    /// There is more to do, and others have waited long enough.
-    Breathe,
-    /// The server drains: take the connections that the kernel holds for us, then no more.
-    AcceptTheRest,
+/// What the cores of a process have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Common {
+    /// Tells them to drain.
+    pub stop: Arc<AtomicBool>,
+    /// All of them live, and connections may come in.
+    pub open: Arc<AtomicBool>,
+    /// Connections of all cores.
+    pub open_connections: Arc<AtomicUsize>,
 }
 
-/// The clock is looked at after so many parcels.
-const ARRIVALS_PER_LOOK: usize = 8;
+/// The clock is looked at after so many parcels, or things that happened at sockets.
+pub(super) const EVENTS_PER_LOOK: usize = 8;
 
 /// The world around an engine, as this runtime gives it.
 #[derive(Debug)]
@@ -105,58 +118,82 @@ impl Host for CoreHost {
 }
 
 impl Core {
-    /// A core that has not begun; `scribe` writes pages for it, `stop` tells it to drain, `open_connections` counts those of
-    /// all cores.
-    #[must_use]
-    pub fn new(
-        engine: Engine,
-        lanes: Lanes,
-        scribe: Scribe,
-        stop: Arc<AtomicBool>,
-        open_connections: Arc<AtomicUsize>,
-    ) -> Self {
+    /// A core that has not begun, on the thread that calls this; `scribe` writes pages for it.
+    ///
+    /// # Errors
+    /// If the kernel has no descriptor for its bell.
+    pub fn new(engine: Engine, lanes: Lanes, scribe: Scribe, sockets: Sockets, common: Common) -> io::Result<Self> {
         let facts = Facts { stats: process_stats::read(), log_lines_dropped: 0 };
-        Self {
-            open_connections,
+        let clock = Clock::new();
+        let event = lanes.face().bell.hang(sockets.ring.fd())?;
+        let mut core = Self {
             connections_max: engine.parts().settings.connections_max,
             engine,
             host: CoreHost { lanes, notices: Vec::new(), facts, clock: Clock::new(), scribe },
-            clock: Clock::new(),
-            connections: Vec::new(),
-            buffer: vec![0; READ_BUFFER_BYTES],
-            stop,
+            sockets,
+            unfinished: VecDeque::new(),
+            accepting: Accepting::default(),
+            now: clock.now(),
+            open_connections: common.open_connections,
+            open: common.open,
+            stop: common.stop,
+            clock,
             next_tick: Mono::default(),
-        }
+            more: false,
+            event,
+        };
+        core.listen_to_event();
+        Ok(core)
     }
 
-    /// What the one task does that waits at this core's doorbell: answers pings, takes what arrived on the lanes, looks
-    /// after what time has done. Pending when there is nothing more to do for now.
-    pub fn poll_doorbell(&mut self, cx: &Context<'_>) -> Poll<Pause> {
-        let face = Arc::clone(self.host.lanes.face());
-        face.bell.disarm();
-        let pinged = face.pinged.load(Ordering::Relaxed);
-        let is_ping = face.answered.swap(pinged, Ordering::Relaxed) != pinged;
+    /// Hears when other threads ring.
+    pub(super) fn listen_to_event(&mut self) {
+        self.sockets.ring.listen_to(self.event.as_raw_fd());
+    }
+
+    /// Does all that there is to do, for one turn.
+    pub fn wake_up(&mut self) {
+        let is_ping = self.answer_ping();
+        self.now = self.clock.now();
         if self.stop.load(Ordering::Relaxed) && !self.engine.is_draining() {
             self.engine.start_draining();
-            return Poll::Ready(Pause::AcceptTheRest);
+            self.accept_the_rest();
         }
+        let more_happened = self.take_completions();
+        self.go_on_sending();
+        self.look_after_listeners();
         self.take_words();
         let more_to_tend = self.look_at_the_clock();
         let more_arrived = self.take_arrivals();
         self.end_of_wake_up();
         if is_ping && self.engine.is_draining() {
             let quiet = self.engine.is_quiet() && self.host.lanes.is_empty();
-            face.quiet.store(quiet, Ordering::Release);
+            self.host.lanes.face().quiet.store(quiet, Ordering::Release);
         }
-        if more_to_tend || more_arrived || self.engine.is_pressed() {
-            return Poll::Ready(Pause::Breathe);
+        let unfinished = !self.unfinished.is_empty() || self.engine.is_pressed();
+        self.more = more_happened || more_to_tend || more_arrived || unfinished;
+    }
+
+    /// Waits until there is something to do, and at most until the next tick.
+    pub fn wait(&mut self) {
+        let bell = &self.host.lanes.face().bell;
+        let mut patience = Duration::ZERO;
+        if !self.more {
+            bell.arm();
+            if self.host.lanes.is_empty() {
+                let until = self.listeners_wait_until().map_or(self.next_tick, |at| at.min(self.next_tick));
+                patience = Duration::from_nanos(until.nanos_since(self.now.mono()));
+            }
         }
-        face.bell.arm(cx.waker());
-        if self.host.lanes.is_empty() {
-            return Poll::Pending;
-        }
-        face.bell.disarm();
-        Poll::Ready(Pause::Breathe)
+        self.sockets.enter(patience);
+        self.host.lanes.face().bell.disarm();
+    }
+
+    /// Tells the supervisor that this core lives; true if it has asked since the last time.
+    fn answer_ping(&self) -> bool {
+        let face = self.host.lanes.face();
+        let pinged = face.pinged.load(Ordering::Relaxed);
+        face.answered.swap(pinged, Ordering::Relaxed) != pinged
     }
 
     /// Hears what the other threads have to say.
@@ -168,35 +205,36 @@ impl Core {
                     self.connections_max = rules.settings.connections_max;
                     self.engine.obey(*rules);
                 }
-                Word::Pages(id, pages) => self.engine.pages_written(self.clock.now(), &mut self.host, id, pages),
+                Word::Pages(id, pages) => self.engine.pages_written(self.now, &mut self.host, id, pages),
             }
         }
     }
 
     /// Takes a burst off the lanes; true if there may be more.
     fn take_arrivals(&mut self) -> bool {
-        let now = self.clock.now();
+        let now = self.now;
         for taken in 1..=LANE_BURST_MAX {
             match self.host.lanes.next_arrival() {
                 None => return false,
                 Some(Arrival::Work(parcel)) => self.engine.carry_out(now, &mut self.host, parcel),
                 Some(Arrival::Reply(parcel)) => self.engine.come_back(now, &mut self.host, parcel),
             }
-            if taken % ARRIVALS_PER_LOOK == 0 && self.is_over(now.mono()) {
+            if taken % EVENTS_PER_LOOK == 0 && self.is_over(now.mono()) {
                 return true;
             }
         }
         true
     }
 
-    /// Whether a turn that began at `began` has lasted long enough.
-    pub(super) fn is_over(&self, began: Mono) -> bool {
-        self.clock.now().mono().nanos_since(began) > TURN_US_MAX * 1_000
+    /// Looks at the clock; true if a turn that began at `began` has lasted long enough.
+    pub(super) fn is_over(&mut self, began: Mono) -> bool {
+        self.now = self.clock.now();
+        self.now.mono().nanos_since(began) > TURN_US_MAX * 1_000
     }
 
     /// Does what is due by time; true if there is more to do at once.
     fn look_at_the_clock(&mut self) -> bool {
-        let now = self.clock.now();
+        let now = self.now;
         if now.mono() < self.next_tick && !self.engine.is_pressed() {
             return false;
         }
@@ -214,12 +252,13 @@ impl Core {
     }
 
     /// What every wake-up ends with: answers out, bells rung, durations entered, notices logged.
-    pub(super) fn end_of_wake_up(&mut self) {
+    fn end_of_wake_up(&mut self) {
         while let Some(conn) = self.engine.next_dirty() {
-            self.flush(conn);
+            self.tend(conn);
         }
-        self.engine.settle(self.clock.now(), &mut self.host);
-        self.host.lanes.ring();
+        self.now = self.clock.now();
+        self.engine.settle(self.now, &mut self.host);
+        self.host.lanes.ring(&mut self.sockets.ring);
         for notice in std::mem::take(&mut self.host.notices) {
             self.log(notice);
         }
@@ -240,7 +279,6 @@ impl Core {
     }
 
     fn peer(&self, conn: ConnId) -> String {
-        let connection = self.connections.get(conn.index()).and_then(Option::as_ref);
-        connection.and_then(Connection::peer).map_or_else(|| "gone".to_owned(), |peer| peer.to_string())
+        self.sockets.peer(conn).map_or_else(|| "gone".to_owned(), |peer| peer.to_string())
     }
 }

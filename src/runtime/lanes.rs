@@ -11,25 +11,54 @@ use crate::limits::{CONTROL_LANE_MAX, SILENT_AFTER_PINGS};
 use crate::metrics::ProcessStats;
 use crate::parcel::Parcel;
 use crate::routing::ShardId;
+use super::ring::Ring;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
 
-/// Wakes a core that sleeps, once for a burst of parcels. Rung by every core, awaited by one task of its own.
+/// Wakes a core that sleeps, once for a burst of parcels. Rung by every core, and by other threads of the process; heard by
+/// one core.
 #[derive(Debug, Default)]
 pub struct Bell {
     armed: AtomicBool,
-    sleeper: OnceLock<Waker>,
+    /// There from when the core lives.
+    rope: OnceLock<Rope>,
+}
+
+/// How a core is reached while it waits in its ring.
+#[derive(Debug)]
+struct Rope {
+    /// The ring, where other cores put a message.
+    ring: RawFd,
+    /// What the ring listens to, for threads that have no ring.
+    event: Arc<OwnedFd>,
 }
 
 impl Bell {
-    /// Says that the core is about to sleep. It must look into its inboxes once more after this.
+    /// Makes the core reachable that waits in `ring`. Returns what the ring is to listen to.
     ///
-    /// The waker of the first call is kept for good: it always is the same task that waits here, and glommio counts
-    /// a task's wakers in 16 bits.
-    pub fn arm(&self, waker: &Waker) {
-        self.sleeper.get_or_init(|| waker.clone());
+    /// # Errors
+    /// If there are no descriptors left.
+    ///
+    /// # Panics
+    /// If the bell hangs already.
+    pub fn hang(&self, ring: RawFd) -> io::Result<Arc<OwnedFd>> {
+        // SAFETY: `eventfd` takes two integers.
+        let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if event < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+        let event = Arc::new(unsafe { OwnedFd::from_raw_fd(event) });
+        let hung = self.rope.set(Rope { ring, event: Arc::clone(&event) });
+        assert!(hung.is_ok(), "a core is started once");
+        Ok(event)
+    }
+
+    /// Says that the core is about to sleep. It must look into its inboxes once more after this.
+    pub fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
@@ -39,18 +68,29 @@ impl Bell {
         self.armed.store(false, Ordering::Relaxed);
     }
 
-    /// Wakes the core if it sleeps.
-    pub fn ring(&self) {
+    /// The ring to put a message into, if the core sleeps and nobody else has done so. A core that does not live yet looks
+    /// into its inboxes when it does.
+    fn to_wake(&self) -> Option<RawFd> {
         fence(Ordering::SeqCst);
-        if self.armed.swap(false, Ordering::SeqCst) {
+        // Most cores that are sent something are awake: a look costs less than a swap.
+        let sleeps = self.armed.load(Ordering::SeqCst) && self.armed.swap(false, Ordering::SeqCst);
+        self.rope.get().filter(|_| sleeps).map(|rope| rope.ring)
+    }
+
+    /// Wakes the core if it sleeps. For threads that have no ring.
+    pub fn ring(&self) {
+        if self.to_wake().is_some() {
             self.ring_anyway();
         }
     }
 
-    /// Wakes the core whatever it says. Undoes a wake-up that the executor lost.
+    /// Has the core go through a wake-up, whatever it says.
     pub fn ring_anyway(&self) {
-        if let Some(waker) = self.sleeper.get() {
-            waker.wake_by_ref();
+        if let Some(rope) = self.rope.get() {
+            let one = 1_u64.to_ne_bytes();
+            // SAFETY: the pointer and the length are those of eight live bytes, which the kernel only reads, and the descriptor
+            // is kept open. This fails only if the count is at its end, and then the core has been told already.
+            unsafe { libc::write(rope.event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
         }
     }
 }
@@ -140,8 +180,9 @@ pub struct Lanes {
     control: Receiver<Box<Parcel>>,
     replies: Receiver<Box<Parcel>>,
     words: Receiver<Word>,
-    /// Cores that have been sent something since their bell was last rung.
-    to_ring: Vec<bool>,
+    /// Cores that have been sent something since their bell was last rung, each once.
+    to_ring: Vec<ShardId>,
+    is_to_ring: Vec<bool>,
 }
 
 /// A parcel that arrived.
@@ -180,7 +221,8 @@ impl Lanes {
                     control,
                     replies,
                     words,
-                    to_ring: vec![false; usize::from(cores)],
+                    to_ring: Vec::new(),
+                    is_to_ring: vec![false; usize::from(cores)],
                 };
                 (lanes, outside)
             })
@@ -218,7 +260,7 @@ impl Lanes {
         let address = &self.addresses[to.index()];
         let lane = if parcel.work.is_commands() { &address.requests } else { &address.control };
         lane.try_send(parcel).map_err(TrySendError::into_inner)?;
-        self.to_ring[to.index()] = true;
+        self.note_sent(to);
         Ok(())
     }
 
@@ -230,15 +272,27 @@ impl Lanes {
         let from = parcel.from;
         let sent = self.addresses[from.index()].replies.try_send(parcel);
         assert!(sent.is_ok(), "the reply lane of core {} has room for every parcel that it sent", from.0);
-        self.to_ring[from.index()] = true;
+        self.note_sent(from);
     }
 
-    /// Rings the bell of every core that was sent something, once each.
-    pub fn ring(&mut self) {
-        for (sent, address) in self.to_ring.iter_mut().zip(&self.addresses) {
-            if std::mem::take(sent) {
-                address.face.bell.ring();
+    /// Rings, through `ring`, at every core that was sent something and sleeps, once each.
+    pub fn ring(&mut self, ring: &mut Ring) {
+        for core in self.to_ring.drain(..) {
+            self.is_to_ring[core.index()] = false;
+            if let Some(target) = self.addresses[core.index()].face.bell.to_wake() {
+                ring.ring_at(target, core.0);
             }
+        }
+    }
+
+    /// Wakes a core as a thread without a ring would.
+    pub fn ring_from_outside(&self, core: u16) {
+        self.addresses[usize::from(core)].face.bell.ring_anyway();
+    }
+
+    fn note_sent(&mut self, to: ShardId) {
+        if !std::mem::replace(&mut self.is_to_ring[to.index()], true) {
+            self.to_ring.push(to);
         }
     }
 

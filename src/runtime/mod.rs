@@ -9,7 +9,9 @@ pub mod lanes;
 mod listen;
 pub mod notify;
 mod pump;
+pub mod ring;
 pub mod scribe;
+pub mod sockets;
 pub mod start;
 mod stop;
 pub mod supervisor;
@@ -26,21 +28,18 @@ use crate::protocol::auth::Tokens;
 use crate::routing::{Router, ShardId};
 use crate::session::request_id::RequestIds;
 use crate::shard::{Shard, ShardConfig};
-use core::{Core, Pause};
-use glommio::net::TcpListener;
+use core::{Common, Core};
 use glommio::{LocalExecutorBuilder, Placement};
 use lanes::{Facts, Lanes, Outside};
 use notify::Notifier;
+use ring::Ring;
 use scribe::Scribe;
 use socket2::Socket;
+use sockets::Sockets;
 use start::StartError;
-use std::cell::RefCell;
-use std::future::poll_fn;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _};
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 use supervisor::Duties;
@@ -95,7 +94,7 @@ fn die_on_panic() {
 pub struct Server {
     config: Config,
     cores: Vec<Outside>,
-    stop: Arc<AtomicBool>,
+    common: Common,
     /// What the limit on open files has room for.
     connections_possible: usize,
     reloads: ConfigReloads,
@@ -110,11 +109,8 @@ struct Seed {
     engine: Engine,
     lanes: Lanes,
     scribe: Scribe,
-    listener: Socket,
-    stop: Arc<AtomicBool>,
-    /// Whether connections are let in.
-    open: Arc<AtomicBool>,
-    open_connections: Arc<AtomicUsize>,
+    listeners: Vec<Socket>,
+    common: Common,
     ready: mpsc::Sender<Result<u16, StartError>>,
 }
 
@@ -128,30 +124,28 @@ impl Server {
         let (sockets, address) = listen::bind(config.listen, config.shards)?;
         let of_cores = sockets.iter().map(Socket::try_clone).collect::<std::io::Result<Vec<_>>>();
         let of_cores = of_cores.map_err(|error| StartError::new(format!("cannot duplicate a socket: {error}")))?;
-        let (stop, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let open_connections = Arc::new(AtomicUsize::new(0));
+        let common = Common::default();
         let (ready, readiness) = mpsc::channel();
         let replies_max = commands_max(&config) + CONTROL_PARCELS_MAX;
         let (lanes, cores) = Lanes::connect(config.shards, config.max_shard_mailbox, replies_max);
         let (scribe, desk) = Scribe::new(config.shards);
         let metrics_interval_ms = Arc::new(AtomicU64::new(config.metrics_interval_ms));
         let reloads = ConfigReloads::default();
-        let server = Self { config, cores, stop, connections_possible, reloads, metrics_interval_ms, notifier };
+        let server = Self { config, cores, common, connections_possible, reloads, metrics_interval_ms, notifier };
         desk.start(server.cores.clone())?;
         let secrets = Secrets::draw()?;
         for ((number, listener), lanes) in (0..).zip(of_cores).zip(lanes) {
             let config = &server.config;
             let cpu = config.cpus[usize::from(number) % config.cpus.len()];
             let engine = Engine::new(parts(config, ShardId(number), server.rules(number), &secrets)?);
-            let (stop, open) = (Arc::clone(&server.stop), Arc::clone(&open));
-            let (open_connections, ready) = (Arc::clone(&open_connections), ready.clone());
-            let scribe = scribe.clone();
-            spawn(Seed { number, cpu, engine, lanes, scribe, listener, stop, open, open_connections, ready })?;
+            let (common, ready, scribe) = (server.common.clone(), ready.clone(), scribe.clone());
+            spawn(Seed { number, cpu, engine, lanes, scribe, listeners: vec![listener], common, ready })?;
         }
         drop(ready);
         server.await_cores(&readiness, log)?;
         listen::open(&sockets, address)?;
-        open.store(true, Ordering::Release);
+        server.common.open.store(true, Ordering::Release);
+        server.cores.iter().for_each(|core| core.face.bell.ring_anyway());
         announce(&server.config, address);
         server.notifier.ready(&format!("serving {address} with {} shards", server.config.shards));
         Ok(server)
@@ -335,19 +329,25 @@ fn name_this_thread(name: &str) {
     }
 }
 
+/// What a core does for as long as the process lives.
 async fn live(seed: Seed) {
-    let Seed { number, engine, lanes, scribe, listener, stop, open, open_connections, ready, .. } = seed;
-    let fd = listener.as_raw_fd();
-    // SAFETY: the descriptor was just given up by its only owner, and the new owner is a listener as it was.
-    let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
-    let core = Rc::new(RefCell::new(Core::new(engine, lanes, scribe, stop, open_connections)));
-    glommio::spawn_local(pump::accept(Rc::clone(&core), listener, open)).detach();
+    let Seed { number, engine, lanes, scribe, listeners, common, ready, .. } = seed;
+    let core = Ring::new().and_then(|ring| {
+        let sockets = Sockets::new(ring, listeners);
+        Core::new(engine, lanes, scribe, sockets, common)
+    });
+    let mut core = match core {
+        Ok(core) => core,
+        Err(error) => {
+            // Whoever waits for this has gone only if another core has failed before.
+            let _ = ready.send(Err(StartError::ring(number, &error)));
+            return;
+        }
+    };
     let _ = ready.send(Ok(number));
     drop(ready);
     loop {
-        match poll_fn(|cx| core.borrow_mut().poll_doorbell(cx)).await {
-            Pause::Breathe => pump::breathe().await,
-            Pause::AcceptTheRest => pump::accept_the_rest(&core, fd),
-        }
+        core.wake_up();
+        core.wait();
     }
 }

@@ -1,11 +1,12 @@
 //! What can keep the server from starting, found out before any core starts, in words for an operator.
 
+use super::ring::Ring;
 use std::io;
 use std::net::SocketAddr;
 
 /// glommio refuses to start an executor below this limit, in bytes.
 const MEMLOCK_MIN: u64 = 512 * 1024;
-/// File descriptors that a core needs for itself: three rings, two eventfds, a listener, timers.
+/// File descriptors that a core needs for itself: four rings, eventfds, listeners, timers.
 const FDS_PER_CORE: u64 = 16;
 /// File descriptors of the process besides its cores and connections.
 const FDS_OF_PROCESS: u64 = 32;
@@ -22,6 +23,10 @@ impl StartError {
     #[must_use]
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
+    }
+
+    pub(super) fn ring(core: u16, error: &io::Error) -> Self {
+        Self(format!("core {core} gets no io_uring of its own: {error}; {}", what_to_do_about_io_uring(error)))
     }
 
     pub(super) fn listen(address: SocketAddr, error: &io::Error) -> Self {
@@ -122,28 +127,24 @@ fn raise(resource: libc::__rlimit_resource_t, wanted: u64) -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Sets up a ring and throws it away. glommio panics, or ends the process, where this fails.
+/// Sets up a ring as the cores want it and throws it away. glommio panics, or ends the process, where its own fail.
 fn check_io_uring() -> Result<(), StartError> {
-    const IO_URING_PARAMS_BYTES: usize = 120;
-    let mut params = [0_u8; IO_URING_PARAMS_BYTES];
-    // SAFETY: the kernel reads and fills in io_uring_params, 120 bytes, at a pointer to that many live bytes.
-    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 2_u32, params.as_mut_ptr()) };
-    if fd >= 0 {
-        // SAFETY: the descriptor is the one that we were just given, and nobody else has it.
-        unsafe { libc::close(fd as libc::c_int) };
-        return Ok(());
-    }
-    let error = io::Error::last_os_error();
-    let what_to_do = match error.raw_os_error() {
+    Ring::new().map(drop).map_err(|error| {
+        StartError::new(format!("io_uring is not available: {error}; {}", what_to_do_about_io_uring(&error)))
+    })
+}
+
+fn what_to_do_about_io_uring(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
         Some(libc::EPERM) => {
             "it is forbidden here: set kernel.io_uring_disabled=0, and for a container allow io_uring_setup, \
              io_uring_enter and io_uring_register in its seccomp profile"
         }
-        Some(libc::ENOSYS) => {
-            "this kernel, or the seccomp profile of this container, has no io_uring: Linux 5.8 or later is needed"
+        Some(libc::ENOSYS | libc::EINVAL) => {
+            "this kernel, or the seccomp profile of this container, has none, or an old one: Linux 6.1 or later is needed"
         }
         Some(libc::ENOMEM) => "locked memory is used up: raise the limit (LimitMEMLOCK=infinity)",
+        Some(libc::EMFILE | libc::ENFILE) => "descriptors are used up: raise the limit (LimitNOFILE)",
         _ => "see `dmesg`",
-    };
-    Err(StartError::new(format!("io_uring is not available: {error}; {what_to_do}")))
+    }
 }

@@ -50,7 +50,7 @@ pub fn wait(mut signals: Signals, server: &mut Server, sources: &Sources, log: &
 
 fn drain(signals: &mut Signals, server: &Server, timeout: Duration) -> ExitCode {
     let began = Instant::now();
-    server.stop.store(true, Ordering::Relaxed);
+    server.common.stop.store(true, Ordering::Relaxed);
     server.cores.iter().for_each(|core| core.face.bell.ring_anyway());
     server.notifier.stopping();
     let (mut quiet_since, mut last_activity) = (Instant::now(), 0);

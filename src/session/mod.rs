@@ -52,6 +52,12 @@ impl ConnId {
     pub const fn index(self) -> usize {
         self.place as usize
     }
+
+    /// Which of the connections that this core has seen it is; tells it from others in the same place.
+    #[must_use]
+    pub const fn generation(self) -> u32 {
+        self.generation
+    }
 }
 
 /// What is to be done with a connection's socket next.

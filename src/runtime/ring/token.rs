@@ -1,0 +1,94 @@
+//! Names the operations of a ring in the 64 bits that the kernel carries along.
+
+use crate::session::ConnId;
+
+/// Bits of a connection's place: more connections than a process may have descriptors.
+const PLACE_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 32;
+/// Most connections of one core.
+pub const PLACES_MAX: usize = 1 << PLACE_BITS;
+
+/// An operation that was begun, or what has happened without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// Accepting connections on the listener in this place.
+    Accept(u32),
+    /// Receiving on a connection.
+    Receive(ConnId),
+    /// Waiting until a connection takes more bytes.
+    Room(ConnId),
+    /// Waiting for other threads of the process to ring.
+    Event,
+    /// Another core has rung.
+    Rung,
+    /// Ringing at this core; heard of only if it failed.
+    Ring(u16),
+    /// Ending another operation.
+    Cancel,
+}
+
+impl Token {
+    /// As the kernel carries it.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        let (kind, place, generation) = match self {
+            Self::Accept(listener) => (0, listener, 0),
+            Self::Receive(conn) => (1, place(conn), conn.generation()),
+            Self::Room(conn) => (2, place(conn), conn.generation()),
+            Self::Event => (3, 0, 0),
+            Self::Rung => (4, 0, 0),
+            Self::Ring(core) => (5, u32::from(core), 0),
+            Self::Cancel => (6, 0, 0),
+        };
+        kind << (PLACE_BITS + GENERATION_BITS) | u64::from(place) << GENERATION_BITS | u64::from(generation)
+    }
+
+    /// What the kernel brought back.
+    ///
+    /// # Panics
+    /// If it is none of ours.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        let place = ((bits >> GENERATION_BITS) as u32) & (PLACES_MAX as u32 - 1);
+        let conn = ConnId::new(place, bits as u32);
+        match bits >> (PLACE_BITS + GENERATION_BITS) {
+            0 => Self::Accept(place),
+            1 => Self::Receive(conn),
+            2 => Self::Room(conn),
+            3 => Self::Event,
+            4 => Self::Rung,
+            5 => Self::Ring(place as u16),
+            6 => Self::Cancel,
+            kind => panic!("the kernel brings back an operation of kind {kind}, which there is not"),
+        }
+    }
+}
+
+fn place(conn: ConnId) -> u32 {
+    assert!(conn.index() < PLACES_MAX, "connections are bounded by file descriptors");
+    conn.index() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token_comes_back_as_it_was() {
+        let last = ConnId::new(PLACES_MAX as u32 - 1, u32::MAX);
+        let tokens = [
+            Token::Accept(0),
+            Token::Accept(1),
+            Token::Receive(ConnId::new(0, 0)),
+            Token::Receive(last),
+            Token::Room(last),
+            Token::Event,
+            Token::Rung,
+            Token::Ring(255),
+            Token::Cancel,
+        ];
+        for token in tokens {
+            assert_eq!(Token::from_bits(token.to_bits()), token);
+        }
+    }
+}

@@ -3,11 +3,12 @@
 use super::clock::Clock;
 use super::lanes::{Arrival, Facts, Lanes, Word};
 use super::pump::Accepting;
+use super::ring::Token;
 use super::scribe::Scribe;
 use super::sockets::Sockets;
 use crate::engine::Engine;
 use crate::engine::parts::{Host, LaneDepths, Notice, PagesErrand, PagesState};
-use crate::limits::{LANE_BURST_MAX, TICK_MS, TURN_US_MAX};
+use crate::limits::{LANE_BURST_MAX, READ_BUFFER_BYTES, TICK_MS, TURN_US_MAX};
 use crate::logging::REQUESTS;
 use crate::metrics::ProcessStats;
 use crate::parcel::Parcel;
@@ -29,7 +30,9 @@ pub struct Core {
     pub(super) host: CoreHost,
     /// The sockets, and the ring that serves them.
     pub(super) sockets: Sockets,
-    /// Connections that had more to send than fits into a turn.
+    /// What sockets are read into; only leftovers are kept for a connection.
+    pub(super) buffer: Vec<u8>,
+    /// Connections that had more to do than fits into a turn.
     pub(super) unfinished: VecDeque<ConnId>,
     pub(super) accepting: Accepting,
     /// The moment of what is being done.
@@ -131,6 +134,7 @@ impl Core {
             engine,
             host: CoreHost { lanes, notices: Vec::new(), facts, clock: Clock::new(), scribe },
             sockets,
+            buffer: vec![0; READ_BUFFER_BYTES],
             unfinished: VecDeque::new(),
             accepting: Accepting::default(),
             now: clock.now(),
@@ -148,7 +152,7 @@ impl Core {
 
     /// Hears when other threads ring.
     pub(super) fn listen_to_event(&mut self) {
-        self.sockets.ring.listen_to(self.event.as_raw_fd());
+        self.sockets.ring.watch(self.event.as_raw_fd(), libc::POLLIN as u32, Token::Event);
     }
 
     /// Does all that there is to do, for one turn.
@@ -159,19 +163,18 @@ impl Core {
             self.engine.start_draining();
             self.accept_the_rest();
         }
-        let more_happened = self.take_completions();
-        self.go_on_sending();
-        self.look_after_listeners();
+        let mut more = self.take_events();
+        self.go_on_with_unfinished();
+        more |= self.accept();
         self.take_words();
-        let more_to_tend = self.look_at_the_clock();
-        let more_arrived = self.take_arrivals();
+        more |= self.look_at_the_clock();
+        more |= self.take_arrivals();
         self.end_of_wake_up();
         if is_ping && self.engine.is_draining() {
             let quiet = self.engine.is_quiet() && self.host.lanes.is_empty();
             self.host.lanes.face().quiet.store(quiet, Ordering::Release);
         }
-        let unfinished = !self.unfinished.is_empty() || self.engine.is_pressed();
-        self.more = more_happened || more_to_tend || more_arrived || unfinished;
+        self.more = more || !self.unfinished.is_empty() || self.engine.is_pressed();
     }
 
     /// Waits until there is something to do, and at most until the next tick.
@@ -181,7 +184,7 @@ impl Core {
         if !self.more {
             bell.arm();
             if self.host.lanes.is_empty() {
-                let until = self.listeners_wait_until().map_or(self.next_tick, |at| at.min(self.next_tick));
+                let until = self.accepts_again_at().map_or(self.next_tick, |at| at.min(self.next_tick));
                 patience = Duration::from_nanos(until.nanos_since(self.now.mono()));
             }
         }

@@ -1,9 +1,9 @@
-//! Moves bytes between sockets and the engine: what a core does with what its ring brings.
+//! Moves bytes between sockets and the engine: what a core does with what its ring tells.
 
 use super::core::{Core, EVENTS_PER_LOOK};
-use super::ring::{Completion, Filled};
+use super::ring::{Event, Token};
 use super::sockets::{Sent, send_now};
-use crate::limits::ACCEPT_RETRY_MS;
+use crate::limits::{ACCEPT_RETRY_MS, READS_PER_TURN};
 use crate::session::{ConnId, Flow};
 use crate::time::Mono;
 use std::io;
@@ -13,24 +13,22 @@ use std::sync::atomic::Ordering;
 /// A fault that lasts is logged so often, in milliseconds.
 const COMPLAIN_EVERY_MS: u64 = 1_000;
 
-/// The state of accepting connections.
+/// Where a core stands with accepting connections.
 #[derive(Debug, Default)]
 pub struct Accepting {
-    /// Whether it has begun.
-    pub begun: bool,
-    /// Listeners that failed, and when to try them again.
-    failed: Vec<u32>,
-    retry_at: Mono,
+    begun: bool,
+    /// After a failure, when to try again.
+    pause_until: Option<Mono>,
     complained_at: Option<Mono>,
 }
 
 impl Core {
-    /// Takes what has happened at the sockets, for one turn; true if there is more.
-    pub(super) fn take_completions(&mut self) -> bool {
+    /// Hears what has happened at the sockets, for one turn; true if there is more.
+    pub(super) fn take_events(&mut self) -> bool {
         let began = self.now.mono();
         for taken in 1.. {
-            let Some(completion) = self.sockets.next_completion() else { return false };
-            self.take_completion(completion);
+            let Some(event) = self.sockets.ring.next_event() else { return false };
+            self.take_event(&event);
             if taken % EVENTS_PER_LOOK == 0 && self.is_over(began) {
                 return true;
             }
@@ -38,72 +36,59 @@ impl Core {
         true
     }
 
-    fn take_completion(&mut self, completion: Completion) {
-        match completion {
-            Completion::Received { conn, bytes, more } => self.received(conn, bytes, more),
-            Completion::Accepted { listener, socket, more } => self.accepted(listener, socket, more),
-            Completion::Room(conn) => {
-                self.sockets.has_room(conn);
+    fn take_event(&mut self, event: &Event) {
+        match event.token {
+            Token::Connection(conn) => {
+                self.note_activity();
+                self.sockets.connection_changed(conn, event);
                 self.tend(conn);
             }
-            Completion::Event { more: false } => self.listen_to_event(),
-            Completion::Unheard(core) => self.host.lanes.ring_from_outside(core),
-            Completion::Event { more: true } | Completion::Nothing => {}
+            Token::Listener(number) => self.sockets.listener_changed(number, event),
+            Token::Event if !event.more => self.listen_to_event(),
+            Token::Ring(core) if event.state.is_err() => self.host.lanes.ring_from_outside(core),
+            Token::Event | Token::Ring(_) | Token::Rung | Token::Cancel => {}
         }
     }
 
-    /// Takes what has come in on a connection, or why nothing does any more.
-    fn received(&mut self, conn: ConnId, bytes: io::Result<Option<Filled>>, more: bool) {
-        self.note_activity();
-        if !more {
-            self.sockets.receiving_ended(conn);
-        }
-        let lingering = self.sockets.is_lingering(conn);
-        match bytes {
-            Ok(Some(filled)) if !filled.is_empty() => {
-                if !lingering {
-                    self.engine.receive(self.now, &mut self.host, conn, self.sockets.bytes(&filled));
-                }
-                self.sockets.give_back(filled);
-            }
-            Ok(end) => {
-                end.into_iter().for_each(|filled| self.sockets.give_back(filled));
-                if lingering {
-                    return self.close(conn);
-                }
-                self.engine.peer_closed(self.now, &mut self.host, conn);
-            }
-            // Told to stop; or all buffers were in use, and by now they are not.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::ENOBUFS)) => {}
-            Err(_) => return self.close(conn),
-        }
-        self.tend(conn);
-    }
-
-    /// Sends what a connection has to say, and has its socket do what the session wants next.
+    /// Does for a connection what can be done now, for one turn: sends what it has to say, and reads what it may.
     pub(super) fn tend(&mut self, conn: ConnId) {
-        let Self { sockets, engine, host, now, .. } = self;
-        let sent =
-            sockets.send(conn, engine, |engine| engine.output(conn), |engine, len| engine.sent(*now, host, conn, len));
-        match sent {
-            Sent::All | Sent::Blocked => {}
-            Sent::More if self.unfinished.contains(&conn) => {}
-            Sent::More => self.unfinished.push_back(conn),
-            Sent::Broken => return self.close(conn),
-        }
-        match self.engine.flow(conn) {
-            Flow::Reading => self.sockets.receive(conn),
-            Flow::Paused => self.sockets.pause(conn),
-            Flow::Lingering => {
-                self.sockets.linger(conn);
-                self.sockets.receive(conn);
+        for _ in 0..READS_PER_TURN {
+            match self.send(conn) {
+                Sent::Enough => {}
+                Sent::More => break,
+                Sent::Broken => return self.close(conn),
             }
-            Flow::Closed => self.close(conn),
+            match self.engine.flow(conn) {
+                Flow::Closed => return self.close(conn),
+                Flow::Paused => return,
+                Flow::Lingering => {
+                    self.sockets.linger(conn);
+                    match self.sockets.read(conn, &mut self.buffer) {
+                        None => return,
+                        Some(Ok(1..)) => {}
+                        Some(_) => return self.close(conn),
+                    }
+                }
+                Flow::Reading => match self.sockets.read(conn, &mut self.buffer) {
+                    None => return,
+                    Some(Ok(0)) => self.engine.peer_closed(self.now, &mut self.host, conn),
+                    Some(Ok(len)) => self.engine.receive(self.now, &mut self.host, conn, &self.buffer[..len]),
+                    Some(Err(_)) => return self.close(conn),
+                },
+            }
+        }
+        if !self.unfinished.contains(&conn) {
+            self.unfinished.push_back(conn);
         }
     }
 
-    /// Goes on with connections that had more to send than fits into a turn.
-    pub(super) fn go_on_sending(&mut self) {
+    fn send(&mut self, conn: ConnId) -> Sent {
+        let Self { sockets, engine, host, now, .. } = self;
+        sockets.send(conn, engine, |engine| engine.output(conn), |engine, len| engine.sent(*now, host, conn, len))
+    }
+
+    /// Goes on with connections that had more to do than fits into a turn.
+    pub(super) fn go_on_with_unfinished(&mut self) {
         for _ in 0..self.unfinished.len() {
             let Some(conn) = self.unfinished.pop_front() else { return };
             self.tend(conn);
@@ -117,48 +102,47 @@ impl Core {
         }
     }
 
-    /// Begins to accept connections when all cores live, and tries again what has failed.
-    pub(super) fn look_after_listeners(&mut self) {
-        if !self.accepting.begun && self.open.load(Ordering::Acquire) {
-            self.accepting.begun = true;
-            self.sockets.accept_on_all();
+    /// Takes connections that wait, for one turn; true if there may be more.
+    pub(super) fn accept(&mut self) -> bool {
+        if self.engine.is_draining() {
+            return false;
         }
-        if !self.accepting.failed.is_empty() && self.accepting.retry_at <= self.now.mono() {
-            for listener in std::mem::take(&mut self.accepting.failed) {
-                self.sockets.accept(listener);
-            }
+        if !self.accepting.begun {
+            self.begin_to_accept();
         }
+        if self.accepting.pause_until.is_some_and(|at| self.now.mono() < at) || !self.sockets.may_accept() {
+            return false;
+        }
+        self.accepting.pause_until = None;
+        let mut accepted = Vec::new();
+        let result = self.sockets.accept(&mut accepted);
+        accepted.into_iter().for_each(|socket| self.welcome(socket));
+        if let Err(error) = result {
+            // EMFILE and its like come at once, again and again: pause, or this loop starves the core.
+            self.complain_of_accepting(&error);
+            self.accepting.pause_until = Some(self.now.mono().plus_millis(ACCEPT_RETRY_MS));
+            return false;
+        }
+        self.sockets.may_accept()
     }
 
-    /// When to look after the listeners again, if they need it before anything happens.
-    pub(super) fn listeners_wait_until(&self) -> Option<Mono> {
-        (!self.accepting.failed.is_empty()).then_some(self.accepting.retry_at)
+    /// When to accept again after a failure.
+    pub(super) const fn accepts_again_at(&self) -> Option<Mono> {
+        self.accepting.pause_until
+    }
+
+    /// Nobody is let in before all cores live.
+    fn begin_to_accept(&mut self) {
+        if self.open.load(Ordering::Acquire) {
+            self.accepting.begun = true;
+            self.sockets.watch_listeners().expect("a live descriptor can be told not to block");
+        }
     }
 
     /// Takes the connections that the kernel holds for us, and lets no more in.
     pub(super) fn accept_the_rest(&mut self) {
-        for socket in self.sockets.stop_accepting() {
-            self.welcome(socket);
-        }
-    }
-
-    fn accepted(&mut self, listener: u32, socket: io::Result<OwnedFd>, more: bool) {
-        match socket {
-            Ok(socket) => {
-                self.welcome(socket);
-                if !more {
-                    self.sockets.accept(listener);
-                }
-            }
-            Err(_) if more || self.engine.is_draining() => {}
-            // One that went away while it waited.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => self.sockets.accept(listener),
-            Err(error) => {
-                // EMFILE and its like come at once, again and again: pause, or this loop starves the core.
-                self.complain_of_accepting(&error);
-                self.accepting.failed.push(listener);
-                self.accepting.retry_at = self.now.mono().plus_millis(ACCEPT_RETRY_MS);
-            }
+        if self.accepting.begun {
+            self.sockets.stop_accepting().into_iter().for_each(|socket| self.welcome(socket));
         }
     }
 
@@ -173,6 +157,7 @@ impl Core {
 
     /// Takes a new connection, or tells it in one answer that there are too many.
     fn welcome(&mut self, socket: OwnedFd) {
+        self.note_activity();
         let already = self.open_connections.fetch_add(1, Ordering::Relaxed);
         let opened = if already < self.connections_max {
             self.engine.open(self.now)

@@ -1,23 +1,29 @@
-//! The sockets of one core: its listeners and its connections, and what its ring does for them. Knows no request.
+//! The sockets of one core: its listeners and its connections. Knows no request.
+//!
+//! The ring says when something has changed at a socket, once for each change; what can be read or written then is found
+//! out by trying. So a socket that is not read from costs nothing, and nothing is received that nobody has asked for.
 
-use super::ring::{Completion, Filled, Ring};
-use crate::limits::TURN_BYTES_MAX;
+use super::ring::{Event, Ring, Token};
+use crate::limits::{ACCEPTS_PER_TURN, TURN_BYTES_MAX};
 use crate::session::ConnId;
 use socket2::{SockRef, Socket};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// Whether the ring receives for a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Receiving {
-    /// It does not.
-    Off,
-    /// It does.
-    On,
-    /// It was told to stop, and has not said yet that it has.
-    Ending,
+/// What is watched at a connection: both directions, and the end of the peer's.
+const OF_CONNECTION: u32 = (libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP) as u32;
+/// What says that reading leads to an end.
+const END: u32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as u32;
+const READABLE: u32 = libc::POLLIN as u32 | END;
+
+/// A listening socket.
+#[derive(Debug)]
+struct Listener {
+    socket: Socket,
+    /// Whether connections may be waiting.
+    ready: bool,
 }
 
 /// One connection's socket.
@@ -25,9 +31,10 @@ enum Receiving {
 struct Connection {
     id: ConnId,
     socket: OwnedFd,
-    receiving: Receiving,
-    /// Whether the ring says when the socket takes bytes again.
-    awaits_room: bool,
+    /// Whether there may be something to read.
+    readable: bool,
+    /// Whether the peer's end has been seen from afar: then it is read up to.
+    ends: bool,
     /// Whether our side has been shut down, and what still comes is dropped.
     lingering: bool,
 }
@@ -35,10 +42,8 @@ struct Connection {
 /// How sending has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// Nothing is left.
-    All,
-    /// The socket is full; the ring will say when it has room.
-    Blocked,
+    /// Nothing is left, or the socket is full and the ring will say when it has room.
+    Enough,
     /// There is more, and others have waited long enough.
     More,
     /// The connection is broken.
@@ -47,141 +52,162 @@ pub enum Sent {
 
 /// The sockets of one core.
 pub struct Sockets {
-    /// What speaks to the kernel.
+    /// What watches them.
     pub ring: Ring,
-    listeners: Vec<Socket>,
+    listeners: Vec<Listener>,
     /// By [`ConnId::index`].
     connections: Vec<Option<Connection>>,
+    /// Closed as soon as the ring does not look for them any more: until then their numbers must not be given away.
+    closing: Vec<OwnedFd>,
 }
 
 impl Sockets {
-    /// The sockets of a core that listens on `listeners`, not accepting yet.
+    /// The sockets of a core that will accept connections on `listeners`.
     #[must_use]
-    pub const fn new(ring: Ring, listeners: Vec<Socket>) -> Self {
-        Self { ring, listeners, connections: Vec::new() }
+    pub fn new(ring: Ring, listeners: Vec<Socket>) -> Self {
+        let listeners = listeners.into_iter().map(|socket| Listener { socket, ready: false }).collect();
+        Self { ring, listeners, connections: Vec::new(), closing: Vec::new() }
     }
 
-    /// Begins, or goes on, to accept connections on the listener number `listener`.
-    pub fn accept(&mut self, listener: u32) {
-        self.ring.accept(self.listeners[listener as usize].as_raw_fd(), listener);
+    /// Begins to watch the listeners.
+    ///
+    /// # Errors
+    /// If they cannot be told not to block.
+    pub fn watch_listeners(&mut self) -> io::Result<()> {
+        for (listener, number) in self.listeners.iter().zip(0..) {
+            listener.socket.set_nonblocking(true)?;
+            self.ring.watch(listener.socket.as_raw_fd(), libc::POLLIN as u32, Token::Listener(number));
+        }
+        Ok(())
     }
 
-    /// Begins to accept connections on all listeners.
-    pub fn accept_on_all(&mut self) {
-        (0..self.listeners.len() as u32).for_each(|listener| self.accept(listener));
+    /// Takes note of what has happened at a listener.
+    pub fn listener_changed(&mut self, number: u32, event: &Event) {
+        let listener = &mut self.listeners[number as usize];
+        listener.ready = true;
+        if !event.more {
+            self.ring.watch(listener.socket.as_raw_fd(), libc::POLLIN as u32, Token::Listener(number));
+        }
+    }
+
+    /// Whether connections may be waiting.
+    #[must_use]
+    pub fn may_accept(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    /// Takes connections that wait, as many as fit into a turn.
+    ///
+    /// # Errors
+    /// Why no more can be had now; what was accepted is in `accepted` all the same.
+    pub fn accept(&mut self, accepted: &mut Vec<OwnedFd>) -> io::Result<()> {
+        for listener in self.listeners.iter_mut().filter(|listener| listener.ready) {
+            for _ in 0..ACCEPTS_PER_TURN {
+                match accept_now(&listener.socket) {
+                    Ok(socket) => accepted.push(socket),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        listener.ready = false;
+                        break;
+                    }
+                    // One that went away while it waited.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Lets no more connections in, and gives those that the kernel has accepted already, which may have sent requests.
     pub fn stop_accepting(&mut self) -> Vec<OwnedFd> {
-        let rest = self.listeners.iter().flat_map(accepted_already).collect();
-        for listener in &self.listeners {
+        let rest = self.listeners.iter().flat_map(|it| std::iter::from_fn(|| accept_now(&it.socket).ok())).collect();
+        for (listener, number) in self.listeners.iter().zip(0..) {
+            self.ring.stop_watching(Token::Listener(number));
             // Fails only for a socket that does not listen.
-            let _ = listener.shutdown(std::net::Shutdown::Both);
+            let _ = listener.socket.shutdown(Shutdown::Both);
         }
         rest
     }
 
-    /// Takes the socket of a new connection, and begins to receive on it.
+    /// Takes the socket of a new connection.
     pub fn open(&mut self, id: ConnId, socket: OwnedFd) {
         let place = id.index();
         if self.connections.len() <= place {
             self.connections.resize_with(place + 1, || None);
         }
-        self.ring.receive(socket.as_raw_fd(), id);
-        let (receiving, awaits_room, lingering) = (Receiving::On, false, false);
-        self.connections[place] = Some(Connection { id, socket, receiving, awaits_room, lingering });
+        self.ring.watch(socket.as_raw_fd(), OF_CONNECTION, Token::Connection(id));
+        self.connections[place] = Some(Connection { id, socket, readable: false, ends: false, lingering: false });
     }
 
-    /// Closes a connection.
+    /// Closes a connection, at the next [`Sockets::enter`].
     pub fn close(&mut self, id: ConnId) {
-        let Some(connection) = self.connections[id.index()].take() else { return };
-        // The kernel keeps a socket for as long as an operation has it.
-        if connection.receiving == Receiving::On {
-            self.ring.stop_receiving(id);
-        }
-        if connection.awaits_room {
-            self.ring.forget_room(id);
+        if let Some(connection) = self.connections[id.index()].take() {
+            // The kernel keeps a socket for as long as it is watched.
+            self.ring.stop_watching(Token::Connection(id));
+            self.closing.push(connection.socket);
         }
     }
 
-    /// Whether what still comes on a connection is to be dropped.
-    pub fn is_lingering(&self, id: ConnId) -> bool {
-        self.connection(id).is_some_and(|connection| connection.lingering)
-    }
-
-    /// Takes note that the ring receives no more for a connection.
-    pub fn receiving_ended(&mut self, id: ConnId) {
-        if let Some(connection) = self.connection_mut(id) {
-            connection.receiving = Receiving::Off;
-        }
-    }
-
-    /// Takes note that a connection takes bytes again.
-    pub fn has_room(&mut self, id: ConnId) {
-        if let Some(connection) = self.connection_mut(id) {
-            connection.awaits_room = false;
-        }
-    }
-
-    /// Has the ring receive on a connection, or go on with it. While it still ends, the end has to come first.
-    pub fn receive(&mut self, id: ConnId) {
+    /// Takes note of what has happened at a connection; it may be one that is closed already.
+    pub fn connection_changed(&mut self, id: ConnId, event: &Event) {
         let Self { ring, connections, .. } = self;
-        if let Some(connection) = of(connections, id)
-            && connection.receiving == Receiving::Off
-        {
-            connection.receiving = Receiving::On;
-            ring.receive(connection.socket.as_raw_fd(), id);
+        let Some(connection) = of(connections, id) else { return };
+        // What cannot be watched can still be read, and that tells why.
+        let state = event.state.unwrap_or(END);
+        connection.readable |= state & READABLE != 0;
+        connection.ends |= state & END != 0;
+        if !event.more && event.state.is_ok() {
+            ring.watch(connection.socket.as_raw_fd(), OF_CONNECTION, Token::Connection(id));
         }
     }
 
-    /// Has the ring receive no more on a connection. What has come already is still heard of.
-    pub fn pause(&mut self, id: ConnId) {
-        let Self { ring, connections, .. } = self;
-        if let Some(connection) = of(connections, id)
-            && connection.receiving == Receiving::On
-        {
-            connection.receiving = Receiving::Ending;
-            ring.stop_receiving(id);
+    /// Reads what has come in, if anything has: 0 bytes at the end.
+    pub fn read(&mut self, id: ConnId, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        let connection = of(&mut self.connections, id).filter(|connection| connection.readable)?;
+        match receive_now(connection.socket.as_raw_fd(), buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                connection.readable = false;
+                None
+            }
+            Ok(len) => {
+                // What comes behind a short read is a change of its own.
+                connection.readable = len == buffer.len() || (connection.ends && len > 0);
+                Some(Ok(len))
+            }
+            broken => Some(broken),
         }
     }
 
     /// Ends our side, so that the peer can read its last answer to the end while we drop what it still sends.
     pub fn linger(&mut self, id: ConnId) {
-        if let Some(connection) = self.connection_mut(id).filter(|connection| !connection.lingering) {
+        if let Some(connection) = of(&mut self.connections, id).filter(|connection| !connection.lingering) {
             connection.lingering = true;
-            // A peer that is gone already makes this fail; then receiving ends as well.
-            let _ = SockRef::from(&connection.socket).shutdown(std::net::Shutdown::Write);
+            // A peer that is gone already makes this fail; then reading says so.
+            let _ = SockRef::from(&connection.socket).shutdown(Shutdown::Write);
         }
     }
 
-    /// Hands the kernel what it takes at once of what `output` gives, and tells `sent` how much that was, until there is no
-    /// more.
+    /// Hands the kernel what it takes of what `output` gives, and tells `sent` how much that was, until there is no more.
     pub fn send<E>(
-        &mut self,
+        &self,
         id: ConnId,
         engine: &mut E,
         output: impl Fn(&E) -> &[u8],
         mut sent: impl FnMut(&mut E, usize),
     ) -> Sent {
-        let Self { ring, connections, .. } = self;
-        let Some(connection) = of(connections, id) else { return Sent::All };
+        let Some(connection) = self.connection(id) else { return Sent::Enough };
         let mut written = 0;
         while written < TURN_BYTES_MAX {
             let bytes = output(engine);
             if bytes.is_empty() {
-                return Sent::All;
+                return Sent::Enough;
             }
             match send_now(connection.socket.as_raw_fd(), bytes) {
                 Ok(len) => {
                     written += len;
                     sent(engine, len);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !std::mem::replace(&mut connection.awaits_room, true) {
-                        ring.await_room(connection.socket.as_raw_fd(), id);
-                    }
-                    return Sent::Blocked;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Enough,
                 Err(_) => return Sent::Broken,
             }
         }
@@ -189,36 +215,22 @@ impl Sockets {
     }
 
     /// The peer's address, if it is still there.
+    #[must_use]
     pub fn peer(&self, id: ConnId) -> Option<SocketAddr> {
         SockRef::from(&self.connection(id)?.socket).peer_addr().ok()?.as_socket()
     }
 
-    /// See [`Ring::next_completion`].
-    pub fn next_completion(&mut self) -> Option<Completion> {
-        self.ring.next_completion()
-    }
-
-    /// See [`Ring::bytes`].
-    pub fn bytes(&self, filled: &Filled) -> &[u8] {
-        self.ring.bytes(filled)
-    }
-
-    /// See [`Ring::give_back`].
-    pub fn give_back(&mut self, filled: Filled) {
-        self.ring.give_back(filled);
-    }
-
-    /// See [`Ring::enter`].
+    /// Lets the kernel say what has happened, and waits for `patience` until something does: see [`Ring::enter`].
     pub fn enter(&mut self, patience: Duration) {
+        if !self.closing.is_empty() {
+            self.ring.enter(Duration::ZERO);
+            self.closing.clear();
+        }
         self.ring.enter(patience);
     }
 
     fn connection(&self, id: ConnId) -> Option<&Connection> {
         self.connections.get(id.index())?.as_ref().filter(|connection| connection.id == id)
-    }
-
-    fn connection_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
-        of(&mut self.connections, id)
     }
 }
 
@@ -226,21 +238,24 @@ fn of(connections: &mut [Option<Connection>], id: ConnId) -> Option<&mut Connect
     connections.get_mut(id.index())?.as_mut().filter(|connection| connection.id == id)
 }
 
-/// The connections that wait at a listener.
-fn accepted_already(listener: &Socket) -> Vec<OwnedFd> {
-    // It has blocked so far, so that the ring waits for connections instead of failing.
-    if listener.set_nonblocking(true).is_err() {
-        return Vec::new();
+/// A connection that waits at a listener.
+fn accept_now(listener: &Socket) -> io::Result<OwnedFd> {
+    // SAFETY: null pointers say that the peer's address is not wanted; the descriptor is that of a live socket.
+    let fd =
+        unsafe { libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
     }
-    let one = || {
-        // SAFETY: null pointers say that the peer's address is not wanted; the descriptor is that of a live socket.
-        let fd = unsafe {
-            libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC)
-        };
-        // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
-        (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
-    };
-    std::iter::from_fn(one).collect()
+    // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes from the kernel what has come in.
+fn receive_now(socket: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and the length are those of a live slice that is ours to write to; the descriptor belongs to
+    // whoever calls this.
+    let received = unsafe { libc::recv(socket, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(received).map_err(|_| io::Error::last_os_error())
 }
 
 /// Hands the kernel what it takes at once.

@@ -11,13 +11,11 @@ pub const PLACES_MAX: usize = 1 << PLACE_BITS;
 /// An operation that was begun, or what has happened without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
-    /// Accepting connections on the listener in this place.
-    Accept(u32),
-    /// Receiving on a connection.
-    Receive(ConnId),
-    /// Waiting until a connection takes more bytes.
-    Room(ConnId),
-    /// Waiting for other threads of the process to ring.
+    /// Watching the listener in this place.
+    Listener(u32),
+    /// Watching a connection.
+    Connection(ConnId),
+    /// Watching for other threads of the process that ring.
     Event,
     /// Another core has rung.
     Rung,
@@ -32,13 +30,12 @@ impl Token {
     #[must_use]
     pub fn to_bits(self) -> u64 {
         let (kind, place, generation) = match self {
-            Self::Accept(listener) => (0, listener, 0),
-            Self::Receive(conn) => (1, place(conn), conn.generation()),
-            Self::Room(conn) => (2, place(conn), conn.generation()),
-            Self::Event => (3, 0, 0),
-            Self::Rung => (4, 0, 0),
-            Self::Ring(core) => (5, u32::from(core), 0),
-            Self::Cancel => (6, 0, 0),
+            Self::Listener(listener) => (0, listener, 0),
+            Self::Connection(conn) => (1, place(conn), conn.generation()),
+            Self::Event => (2, 0, 0),
+            Self::Rung => (3, 0, 0),
+            Self::Ring(core) => (4, u32::from(core), 0),
+            Self::Cancel => (5, 0, 0),
         };
         kind << (PLACE_BITS + GENERATION_BITS) | u64::from(place) << GENERATION_BITS | u64::from(generation)
     }
@@ -52,13 +49,12 @@ impl Token {
         let place = ((bits >> GENERATION_BITS) as u32) & (PLACES_MAX as u32 - 1);
         let conn = ConnId::new(place, bits as u32);
         match bits >> (PLACE_BITS + GENERATION_BITS) {
-            0 => Self::Accept(place),
-            1 => Self::Receive(conn),
-            2 => Self::Room(conn),
-            3 => Self::Event,
-            4 => Self::Rung,
-            5 => Self::Ring(place as u16),
-            6 => Self::Cancel,
+            0 => Self::Listener(place),
+            1 => Self::Connection(conn),
+            2 => Self::Event,
+            3 => Self::Rung,
+            4 => Self::Ring(place as u16),
+            5 => Self::Cancel,
             kind => panic!("the kernel brings back an operation of kind {kind}, which there is not"),
         }
     }
@@ -77,11 +73,10 @@ mod tests {
     fn every_token_comes_back_as_it_was() {
         let last = ConnId::new(PLACES_MAX as u32 - 1, u32::MAX);
         let tokens = [
-            Token::Accept(0),
-            Token::Accept(1),
-            Token::Receive(ConnId::new(0, 0)),
-            Token::Receive(last),
-            Token::Room(last),
+            Token::Listener(0),
+            Token::Listener(1),
+            Token::Connection(ConnId::new(0, 0)),
+            Token::Connection(last),
             Token::Event,
             Token::Rung,
             Token::Ring(255),

@@ -79,8 +79,10 @@ pub const INDEX_SHARE_DIVISOR: u64 = 3;
 /// Media types that a shard keeps once for all entries that have them; further ones are kept with each entry.
 pub const MEDIA_TYPES_KEPT: usize = 250;
 
-/// The buffer that a core reads sockets into; shared by its connections.
-pub const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Size of one of the buffers that a core receives into; its connections share them.
+pub const RECEIVE_BUFFER_BYTES: usize = 8 * 1024;
+/// How many such buffers a core has: so many connections can have sent something that was not looked at yet.
+pub const RECEIVE_BUFFERS: u16 = 256;
 /// Requests of one connection that may wait for their answers; further ones stay unread.
 pub const PIPELINE_DEPTH_MAX: usize = 64;
 /// A connection with more unsent output than this is not read from.
@@ -108,8 +110,6 @@ pub const SPARE_PARCELS_MAX: usize = 256;
 pub const TURN_US_MAX: u64 = 500;
 /// Most bytes that one connection is written in a turn.
 pub const TURN_BYTES_MAX: usize = 512 * 1024;
-/// Reads of one connection in a turn.
-pub const READS_PER_TURN: usize = 4;
 /// Connections accepted by one listener in a turn.
 pub const ACCEPTS_PER_TURN: usize = 16;
 
@@ -152,7 +152,7 @@ const _: () = assert!(
     "the smallest shard has as much room for entries as it keeps in reserve"
 );
 const _: () = assert!(BLOB_CHUNK_BYTES.is_multiple_of(STREAM_STEP_BYTES), "no step crosses a chunk");
-const _: () = assert!(READ_BUFFER_BYTES >= HEAD_BYTES_MAX, "one read can hold the longest head");
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two(), "the kernel counts a ring's entries by a mask");
 const _: () = assert!(KEY_BYTES_MAX * 3 < HEAD_BYTES_MAX, "the longest key, percent-encoded, fits into a head");
 const _: () = assert!(
     DISCARD_BYTES_MAX >= JSON_ENVELOPE_BYTES_MAX,

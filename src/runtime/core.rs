@@ -8,7 +8,7 @@ use super::scribe::Scribe;
 use super::sockets::Sockets;
 use crate::engine::Engine;
 use crate::engine::parts::{Host, LaneDepths, Notice, PagesErrand, PagesState};
-use crate::limits::{LANE_BURST_MAX, READ_BUFFER_BYTES, TICK_MS, TURN_US_MAX};
+use crate::limits::{LANE_BURST_MAX, TICK_MS, TURN_US_MAX};
 use crate::logging::REQUESTS;
 use crate::metrics::ProcessStats;
 use crate::parcel::Parcel;
@@ -30,9 +30,7 @@ pub struct Core {
     pub(super) host: CoreHost,
     /// The sockets, and the ring that serves them.
     pub(super) sockets: Sockets,
-    /// What sockets are read into; only leftovers are kept for a connection.
-    pub(super) buffer: Vec<u8>,
-    /// Connections that had more to do than fits into a turn.
+    /// Connections that had more to send than fits into a turn.
     pub(super) unfinished: VecDeque<ConnId>,
     pub(super) accepting: Accepting,
     /// The moment of what is being done.
@@ -134,7 +132,6 @@ impl Core {
             engine,
             host: CoreHost { lanes, notices: Vec::new(), facts, clock: Clock::new(), scribe },
             sockets,
-            buffer: vec![0; READ_BUFFER_BYTES],
             unfinished: VecDeque::new(),
             accepting: Accepting::default(),
             now: clock.now(),
@@ -152,7 +149,7 @@ impl Core {
 
     /// Hears when other threads ring.
     pub(super) fn listen_to_event(&mut self) {
-        self.sockets.ring.watch(self.event.as_raw_fd(), libc::POLLIN as u32, Token::Event);
+        self.sockets.ring.watch(self.event.as_raw_fd(), Token::Event);
     }
 
     /// Does all that there is to do, for one turn.
@@ -163,7 +160,7 @@ impl Core {
             self.engine.start_draining();
             self.accept_the_rest();
         }
-        let mut more = self.take_events();
+        let mut more = self.take_completions();
         self.go_on_with_unfinished();
         more |= self.accept();
         self.take_words();

@@ -1,9 +1,9 @@
 //! Moves bytes between sockets and the engine: what a core does with what its ring tells.
 
 use super::core::{Core, EVENTS_PER_LOOK};
-use super::ring::{Event, Token};
+use super::ring::{Completion, Token};
 use super::sockets::{Sent, send_now};
-use crate::limits::{ACCEPT_RETRY_MS, READS_PER_TURN};
+use crate::limits::ACCEPT_RETRY_MS;
 use crate::session::{ConnId, Flow};
 use crate::time::Mono;
 use std::io;
@@ -23,12 +23,12 @@ pub struct Accepting {
 }
 
 impl Core {
-    /// Hears what has happened at the sockets, for one turn; true if there is more.
-    pub(super) fn take_events(&mut self) -> bool {
+    /// Hears what has become of the ring's operations, for one turn; true if there is more.
+    pub(super) fn take_completions(&mut self) -> bool {
         let began = self.now.mono();
         for taken in 1.. {
-            let Some(event) = self.sockets.ring.next_event() else { return false };
-            self.take_event(&event);
+            let Some(completion) = self.sockets.ring.next_completion() else { return false };
+            self.take_completion(completion);
             if taken % EVENTS_PER_LOOK == 0 && self.is_over(began) {
                 return true;
             }
@@ -36,49 +36,78 @@ impl Core {
         true
     }
 
-    fn take_event(&mut self, event: &Event) {
-        match event.token {
-            Token::Connection(conn) => {
+    fn take_completion(&mut self, completion: Completion) {
+        match completion.token {
+            Token::Receive(conn) => self.received(conn, completion),
+            Token::Room(conn) => {
                 self.note_activity();
-                self.sockets.connection_changed(conn, event);
+                self.sockets.has_room(conn);
                 self.tend(conn);
             }
-            Token::Listener(number) => self.sockets.listener_changed(number, event),
-            Token::Event if !event.more => self.listen_to_event(),
-            Token::Ring(core) if event.state.is_err() => self.host.lanes.ring_from_outside(core),
-            Token::Event | Token::Ring(_) | Token::Rung | Token::Cancel => {}
+            Token::Listener(number) => self.sockets.listener_changed(number, &completion),
+            Token::Event if !completion.more => self.listen_to_event(),
+            Token::Ring(core) if completion.result.is_err() => self.host.lanes.ring_from_outside(core),
+            Token::Event | Token::Ring(_) | Token::Rung | Token::End => {}
         }
     }
 
-    /// Does for a connection what can be done now, for one turn: sends what it has to say, and reads what it may.
-    pub(super) fn tend(&mut self, conn: ConnId) {
-        for _ in 0..READS_PER_TURN {
-            match self.send(conn) {
-                Sent::Enough => {}
-                Sent::More => break,
-                Sent::Broken => return self.close(conn),
-            }
-            match self.engine.flow(conn) {
-                Flow::Closed => return self.close(conn),
-                Flow::Paused => return,
-                Flow::Lingering => {
-                    self.sockets.linger(conn);
-                    match self.sockets.read(conn, &mut self.buffer) {
-                        None => return,
-                        Some(Ok(1..)) => {}
-                        Some(_) => return self.close(conn),
-                    }
-                }
-                Flow::Reading => match self.sockets.read(conn, &mut self.buffer) {
-                    None => return,
-                    Some(Ok(0)) => self.engine.peer_closed(self.now, &mut self.host, conn),
-                    Some(Ok(len)) => self.engine.receive(self.now, &mut self.host, conn, &self.buffer[..len]),
-                    Some(Err(_)) => return self.close(conn),
-                },
-            }
+    /// Takes what has come in on a connection, or why nothing does any more. It may be closed already.
+    fn received(&mut self, conn: ConnId, completion: Completion) {
+        self.note_activity();
+        if !completion.more {
+            self.sockets.receiving_ended(conn);
         }
-        if !self.unfinished.contains(&conn) {
-            self.unfinished.push_back(conn);
+        let lingering = self.sockets.is_lingering(conn);
+        // Who reads its answers in time is soon read from again: only a peer that goes on sending is stopped.
+        if matches!(completion.result, Ok(1..)) && self.engine.peek_flow(conn) == Flow::Paused {
+            self.sockets.pause(conn);
+        }
+        let outcome = match completion.result {
+            Ok(0) if lingering => Err(()),
+            Ok(0) => {
+                self.engine.peer_closed(self.now, &mut self.host, conn);
+                Ok(())
+            }
+            Ok(_) if lingering => Ok(()),
+            Ok(_) => {
+                let filled = completion.filled.as_ref().expect("what was received is in a buffer");
+                self.engine.receive(self.now, &mut self.host, conn, self.sockets.ring.bytes(filled));
+                Ok(())
+            }
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ECANCELED) => Ok(()),
+                Some(libc::ENOBUFS) => {
+                    self.sockets.receive_later(conn);
+                    Ok(())
+                }
+                _ => Err(()),
+            },
+        };
+        if let Some(filled) = completion.filled {
+            self.sockets.ring.give_back(filled);
+        }
+        match outcome {
+            Ok(()) => self.tend(conn),
+            Err(()) => self.close(conn),
+        }
+    }
+
+    /// Sends what a connection has to say, and has its socket do what the session wants next.
+    pub(super) fn tend(&mut self, conn: ConnId) {
+        match self.send(conn) {
+            Sent::Enough => {}
+            Sent::More if self.unfinished.contains(&conn) => {}
+            Sent::More => self.unfinished.push_back(conn),
+            Sent::Broken => return self.close(conn),
+        }
+        match self.engine.flow(conn) {
+            Flow::Reading => self.sockets.receive(conn),
+            Flow::Paused => {}
+            Flow::Lingering => {
+                self.sockets.linger(conn);
+                self.sockets.receive(conn);
+            }
+            Flow::Closed => self.close(conn),
         }
     }
 
@@ -87,7 +116,7 @@ impl Core {
         sockets.send(conn, engine, |engine| engine.output(conn), |engine, len| engine.sent(*now, host, conn, len))
     }
 
-    /// Goes on with connections that had more to do than fits into a turn.
+    /// Goes on with connections that had more to send than fits into a turn.
     pub(super) fn go_on_with_unfinished(&mut self) {
         for _ in 0..self.unfinished.len() {
             let Some(conn) = self.unfinished.pop_front() else { return };
@@ -165,7 +194,10 @@ impl Core {
             Err(self.engine.turn_away(self.now))
         };
         match opened {
-            Ok(conn) => self.sockets.open(conn, socket),
+            Ok(conn) => {
+                self.sockets.open(conn, socket);
+                self.sockets.receive(conn);
+            }
             Err(refusal) => {
                 self.open_connections.fetch_sub(1, Ordering::Relaxed);
                 // One attempt: whoever cannot take a hundred bytes now is dropped all the same.

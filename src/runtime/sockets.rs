@@ -1,22 +1,17 @@
 //! The sockets of one core: its listeners and its connections. Knows no request.
 //!
-//! The ring says when something has changed at a socket, once for each change; what can be read or written then is found
-//! out by trying. So a socket that is not read from costs nothing, and nothing is received that nobody has asked for.
+//! The ring receives for as long as a connection wants it, into buffers that are shared. Answers are sent by plain calls, as
+//! soon as they are there; what the kernel does not take at once waits until the ring says that there is room.
 
-use super::ring::{Event, Ring, Token};
-use crate::limits::{ACCEPTS_PER_TURN, TURN_BYTES_MAX};
+use super::ring::{Completion, Ring, Token};
+use crate::limits::{ACCEPTS_PER_TURN, RECEIVE_BUFFERS, TURN_BYTES_MAX};
 use crate::session::ConnId;
 use socket2::{SockRef, Socket};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
-
-/// What is watched at a connection: both directions, and the end of the peer's.
-const OF_CONNECTION: u32 = (libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP) as u32;
-/// What says that reading leads to an end.
-const END: u32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as u32;
-const READABLE: u32 = libc::POLLIN as u32 | END;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -26,15 +21,27 @@ struct Listener {
     ready: bool,
 }
 
+/// Whether the ring receives for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receiving {
+    /// It does not.
+    Off,
+    /// It is to do so when there are buffers again.
+    Starved,
+    /// It does.
+    On,
+    /// It was told to end, and has not said yet that it has.
+    Ending,
+}
+
 /// One connection's socket.
 #[derive(Debug)]
 struct Connection {
     id: ConnId,
     socket: OwnedFd,
-    /// Whether there may be something to read.
-    readable: bool,
-    /// Whether the peer's end has been seen from afar: then it is read up to.
-    ends: bool,
+    receiving: Receiving,
+    /// Whether the ring says when the socket takes bytes again.
+    awaits_room: bool,
     /// Whether our side has been shut down, and what still comes is dropped.
     lingering: bool,
 }
@@ -57,6 +64,8 @@ pub struct Sockets {
     listeners: Vec<Listener>,
     /// By [`ConnId::index`].
     connections: Vec<Option<Connection>>,
+    /// Connections that found all buffers in use.
+    starved: VecDeque<ConnId>,
     /// Closed as soon as the ring does not look for them any more: until then their numbers must not be given away.
     closing: Vec<OwnedFd>,
 }
@@ -66,7 +75,7 @@ impl Sockets {
     #[must_use]
     pub fn new(ring: Ring, listeners: Vec<Socket>) -> Self {
         let listeners = listeners.into_iter().map(|socket| Listener { socket, ready: false }).collect();
-        Self { ring, listeners, connections: Vec::new(), closing: Vec::new() }
+        Self { ring, listeners, connections: Vec::new(), starved: VecDeque::new(), closing: Vec::new() }
     }
 
     /// Begins to watch the listeners.
@@ -76,17 +85,17 @@ impl Sockets {
     pub fn watch_listeners(&mut self) -> io::Result<()> {
         for (listener, number) in self.listeners.iter().zip(0..) {
             listener.socket.set_nonblocking(true)?;
-            self.ring.watch(listener.socket.as_raw_fd(), libc::POLLIN as u32, Token::Listener(number));
+            self.ring.watch(listener.socket.as_raw_fd(), Token::Listener(number));
         }
         Ok(())
     }
 
     /// Takes note of what has happened at a listener.
-    pub fn listener_changed(&mut self, number: u32, event: &Event) {
+    pub fn listener_changed(&mut self, number: u32, completion: &Completion) {
         let listener = &mut self.listeners[number as usize];
         listener.ready = true;
-        if !event.more {
-            self.ring.watch(listener.socket.as_raw_fd(), libc::POLLIN as u32, Token::Listener(number));
+        if !completion.more {
+            self.ring.watch(listener.socket.as_raw_fd(), Token::Listener(number));
         }
     }
 
@@ -122,80 +131,105 @@ impl Sockets {
     pub fn stop_accepting(&mut self) -> Vec<OwnedFd> {
         let rest = self.listeners.iter().flat_map(|it| std::iter::from_fn(|| accept_now(&it.socket).ok())).collect();
         for (listener, number) in self.listeners.iter().zip(0..) {
-            self.ring.stop_watching(Token::Listener(number));
+            self.ring.end(Token::Listener(number));
             // Fails only for a socket that does not listen.
             let _ = listener.socket.shutdown(Shutdown::Both);
         }
         rest
     }
 
-    /// Takes the socket of a new connection.
+    /// Takes the socket of a new connection. Nothing is received on it yet.
     pub fn open(&mut self, id: ConnId, socket: OwnedFd) {
         let place = id.index();
         if self.connections.len() <= place {
             self.connections.resize_with(place + 1, || None);
         }
-        self.ring.watch(socket.as_raw_fd(), OF_CONNECTION, Token::Connection(id));
-        self.connections[place] = Some(Connection { id, socket, readable: false, ends: false, lingering: false });
+        let (receiving, awaits_room, lingering) = (Receiving::Off, false, false);
+        self.connections[place] = Some(Connection { id, socket, receiving, awaits_room, lingering });
     }
 
     /// Closes a connection, at the next [`Sockets::enter`].
     pub fn close(&mut self, id: ConnId) {
-        if let Some(connection) = self.connections[id.index()].take() {
-            // The kernel keeps a socket for as long as it is watched.
-            self.ring.stop_watching(Token::Connection(id));
-            self.closing.push(connection.socket);
+        let Some(connection) = self.connections[id.index()].take() else { return };
+        // The kernel keeps a socket for as long as an operation goes on.
+        if connection.receiving == Receiving::On {
+            self.ring.end(Token::Receive(id));
+        }
+        if connection.awaits_room {
+            self.ring.end(Token::Room(id));
+        }
+        self.closing.push(connection.socket);
+    }
+
+    /// Takes note that the ring receives no more for a connection.
+    pub fn receiving_ended(&mut self, id: ConnId) {
+        if let Some(connection) = of(&mut self.connections, id) {
+            connection.receiving = Receiving::Off;
         }
     }
 
-    /// Takes note of what has happened at a connection; it may be one that is closed already.
-    pub fn connection_changed(&mut self, id: ConnId, event: &Event) {
+    /// Takes note that a connection takes bytes again.
+    pub fn has_room(&mut self, id: ConnId) {
+        if let Some(connection) = of(&mut self.connections, id) {
+            connection.awaits_room = false;
+        }
+    }
+
+    /// Has the ring receive on a connection. While it still ends that, it has to do so first.
+    pub fn receive(&mut self, id: ConnId) {
         let Self { ring, connections, .. } = self;
-        let Some(connection) = of(connections, id) else { return };
-        // What cannot be watched can still be read, and that tells why.
-        let state = event.state.unwrap_or(END);
-        connection.readable |= state & READABLE != 0;
-        connection.ends |= state & END != 0;
-        if !event.more && event.state.is_ok() {
-            ring.watch(connection.socket.as_raw_fd(), OF_CONNECTION, Token::Connection(id));
+        if let Some(connection) = of(connections, id)
+            && connection.receiving == Receiving::Off
+        {
+            connection.receiving = Receiving::On;
+            ring.receive(connection.socket.as_raw_fd(), id);
         }
     }
 
-    /// Reads what has come in, if anything has: 0 bytes at the end.
-    pub fn read(&mut self, id: ConnId, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        let connection = of(&mut self.connections, id).filter(|connection| connection.readable)?;
-        match receive_now(connection.socket.as_raw_fd(), buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                connection.readable = false;
-                None
-            }
-            Ok(len) => {
-                // What comes behind a short read is a change of its own.
-                connection.readable = len == buffer.len() || (connection.ends && len > 0);
-                Some(Ok(len))
-            }
-            broken => Some(broken),
+    /// Has the ring receive on a connection when there are buffers again.
+    pub fn receive_later(&mut self, id: ConnId) {
+        if let Some(connection) = of(&mut self.connections, id) {
+            connection.receiving = Receiving::Starved;
+            self.starved.push_back(id);
         }
+    }
+
+    /// Has the ring receive no more on a connection. What has come already is still heard of.
+    pub fn pause(&mut self, id: ConnId) {
+        let Self { ring, connections, .. } = self;
+        if let Some(connection) = of(connections, id)
+            && connection.receiving == Receiving::On
+        {
+            connection.receiving = Receiving::Ending;
+            ring.end(Token::Receive(id));
+        }
+    }
+
+    /// Whether what still comes on a connection is to be dropped.
+    #[must_use]
+    pub fn is_lingering(&self, id: ConnId) -> bool {
+        self.connection(id).is_some_and(|connection| connection.lingering)
     }
 
     /// Ends our side, so that the peer can read its last answer to the end while we drop what it still sends.
     pub fn linger(&mut self, id: ConnId) {
         if let Some(connection) = of(&mut self.connections, id).filter(|connection| !connection.lingering) {
             connection.lingering = true;
-            // A peer that is gone already makes this fail; then reading says so.
+            // A peer that is gone already makes this fail; then receiving ends as well.
             let _ = SockRef::from(&connection.socket).shutdown(Shutdown::Write);
         }
     }
 
     /// Hands the kernel what it takes of what `output` gives, and tells `sent` how much that was, until there is no more.
     pub fn send<E>(
-        &self,
+        &mut self,
         id: ConnId,
         engine: &mut E,
         output: impl Fn(&E) -> &[u8],
         mut sent: impl FnMut(&mut E, usize),
     ) -> Sent {
-        let Some(connection) = self.connection(id) else { return Sent::Enough };
+        let Self { ring, connections, .. } = self;
+        let Some(connection) = of(connections, id) else { return Sent::Enough };
         let mut written = 0;
         while written < TURN_BYTES_MAX {
             let bytes = output(engine);
@@ -207,7 +241,12 @@ impl Sockets {
                     written += len;
                     sent(engine, len);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Enough,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !std::mem::replace(&mut connection.awaits_room, true) {
+                        ring.await_room(connection.socket.as_raw_fd(), id);
+                    }
+                    return Sent::Enough;
+                }
                 Err(_) => return Sent::Broken,
             }
         }
@@ -222,11 +261,25 @@ impl Sockets {
 
     /// Lets the kernel say what has happened, and waits for `patience` until something does: see [`Ring::enter`].
     pub fn enter(&mut self, patience: Duration) {
+        for _ in 0..self.starved.len().min(usize::from(RECEIVE_BUFFERS)) {
+            let Some(id) = self.starved.pop_front() else { break };
+            self.feed(id);
+        }
         if !self.closing.is_empty() {
             self.ring.enter(Duration::ZERO);
             self.closing.clear();
         }
         self.ring.enter(patience);
+    }
+
+    /// Has the ring try again to receive on a connection that found all buffers in use; by now they are given back.
+    fn feed(&mut self, id: ConnId) {
+        if let Some(connection) = of(&mut self.connections, id)
+            && connection.receiving == Receiving::Starved
+        {
+            connection.receiving = Receiving::Off;
+            self.receive(id);
+        }
     }
 
     fn connection(&self, id: ConnId) -> Option<&Connection> {
@@ -248,14 +301,6 @@ fn accept_now(listener: &Socket) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Takes from the kernel what has come in.
-fn receive_now(socket: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: the pointer and the length are those of a live slice that is ours to write to; the descriptor belongs to
-    // whoever calls this.
-    let received = unsafe { libc::recv(socket, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
-    usize::try_from(received).map_err(|_| io::Error::last_os_error())
 }
 
 /// Hands the kernel what it takes at once.

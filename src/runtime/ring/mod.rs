@@ -1,13 +1,15 @@
-//! One core's io_uring: what can be read or written, and bells heard and rung. The only place that speaks to it.
+//! One core's io_uring: bytes received, descriptors watched, bells heard and rung. The only place that speaks to it.
 //!
-//! It stands beside glommio's own rings and belongs to the thread of the core that made it, as the kernel insists. It
-//! watches descriptors, each by one operation that goes on until it is told to end, and moves no bytes: those are read
-//! and written by plain calls, so that no operation ever points to our memory.
+//! It stands beside glommio's own rings and belongs to the thread of the core that made it, as the kernel insists.
 
+mod buffers;
 mod token;
 
+pub use buffers::Filled;
 pub use token::{PLACES_MAX, Token};
 
+use crate::session::ConnId;
+use buffers::Buffers;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use std::io;
@@ -21,18 +23,22 @@ const COMPLETIONS: u32 = 8192;
 
 /// The ring of one core.
 pub struct Ring {
+    // The order matters: the ring is closed before what it receives into is unmapped.
     uring: IoUring,
-    enter_flags: u32,
+    buffers: Buffers,
+    wait_flags: EnterFlags,
 }
 
-/// What has happened at something that is watched.
-#[derive(Clone, Copy, Debug)]
-pub struct Event {
-    /// What is watched.
+/// What has become of an operation.
+#[derive(Debug)]
+pub struct Completion {
+    /// The operation.
     pub token: Token,
-    /// How it is now, in the bits of `poll`, or why it is not watched.
-    pub state: Result<u32, i32>,
-    /// Whether it goes on being watched.
+    /// What it gives: how many bytes, or the state of a descriptor in the bits of `poll`.
+    pub result: io::Result<u32>,
+    /// What was received; to be given back whatever the result is.
+    pub filled: Option<Filled>,
+    /// Whether the operation goes on.
     pub more: bool,
 }
 
@@ -42,18 +48,21 @@ impl Ring {
     /// # Errors
     /// If the kernel has none to give, or is older than Linux 6.1.
     pub fn new() -> io::Result<Self> {
+        let buffers = Buffers::new()?;
         let uring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_submit_all()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
-        let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        // SAFETY: the buffers are kept beside the ring and dropped after it.
+        unsafe { buffers.register(&uring.submitter())? };
+        let mut wait_flags = EnterFlags::EXT_ARG | EnterFlags::GETEVENTS;
         if uring.params().is_feature_no_iowait() {
             // A core that waits for requests does not wait for a disk: operators watch that figure.
-            enter_flags |= EnterFlags::NO_IOWAIT;
+            wait_flags |= EnterFlags::NO_IOWAIT;
         }
-        Ok(Self { uring, enter_flags: enter_flags.bits() })
+        Ok(Self { uring, buffers, wait_flags })
     }
 
     /// Where other cores ring.
@@ -62,33 +71,43 @@ impl Ring {
         self.uring.as_raw_fd()
     }
 
-    /// Says, under the name `token`, whenever something changes at `fd` that is among `states`, in the bits of `poll`, until
-    /// it is told to stop. The kernel looks for the descriptor at the next [`Ring::enter`]: until then it must stay open.
-    pub fn watch(&mut self, fd: RawFd, states: u32, token: Token) {
-        self.begin(&opcode::PollAdd::new(Fd(fd), states).multi(true).build(), token);
+    /// Receives on `socket`, which is the connection `conn`, until there is an error or an end, or no buffer. The kernel
+    /// looks for a descriptor when it takes the operation, at the next [`Ring::enter`]: until then it must stay open.
+    pub fn receive(&mut self, socket: RawFd, conn: ConnId) {
+        self.begin(&opcode::RecvMulti::new(Fd(socket), buffers::GROUP).build(), Token::Receive(conn));
     }
 
-    /// Stops watching. What has happened already is still heard of.
-    pub fn stop_watching(&mut self, token: Token) {
-        self.begin(&opcode::AsyncCancel::new(token.to_bits()).build(), Token::Cancel);
+    /// Says once when `socket`, which is the connection `conn`, takes bytes.
+    pub fn await_room(&mut self, socket: RawFd, conn: ConnId) {
+        self.begin(&opcode::PollAdd::new(Fd(socket), libc::POLLOUT as u32).build(), Token::Room(conn));
     }
 
-    /// Wakes the core `core`, whose ring is `target`. Takes effect at the next [`Ring::enter`].
+    /// Says, under the name `token`, each time when there is something new to be read at `fd`.
+    pub fn watch(&mut self, fd: RawFd, token: Token) {
+        self.begin(&opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build(), token);
+    }
+
+    /// Wakes the core `core`, whose ring is `target`. Heard of only if it fails.
     pub fn ring_at(&mut self, target: RawFd, core: u16) {
         let message = opcode::MsgRingData::new(Fd(target), 0, Token::Rung.to_bits(), None).build();
         self.begin(&message.flags(squeue::Flags::SKIP_SUCCESS), Token::Ring(core));
     }
 
+    /// Ends an operation. What it has brought already is still heard of, and then its end.
+    pub fn end(&mut self, token: Token) {
+        self.begin(&opcode::AsyncCancel::new(token.to_bits()).build(), Token::End);
+    }
+
     fn begin(&mut self, entry: &squeue::Entry, token: Token) {
         let entry = entry.clone().user_data(token.to_bits());
-        // SAFETY: no operation of this ring points to memory.
+        // SAFETY: no operation of this ring points to memory: what is received goes to the registered buffers.
         while unsafe { self.uring.submission().push(&entry) }.is_err() {
             self.enter(Duration::ZERO);
         }
     }
 
-    /// Hands the kernel what was begun, and lets it do what it has to do for this ring. If nothing has happened, waits for
-    /// `patience` until something does.
+    /// Hands the kernel what was begun, and lets it go on with what goes on. If nothing is to be heard of, waits for
+    /// `patience` until something is.
     ///
     /// # Panics
     /// If the kernel refuses: then this core cannot go on.
@@ -96,22 +115,41 @@ impl Ring {
         let time = Timespec::from(patience);
         let arguments = SubmitArgs::new().timespec(&time);
         let begun = self.uring.submission().len() as u32;
-        let wanted = u32::from(!patience.is_zero());
+        // Who has not heard of everything yet shall not be told more: the room for it is bounded.
+        let is_behind = !self.uring.completion().is_empty();
+        let (flags, wanted) = if is_behind {
+            (EnterFlags::EXT_ARG, 0)
+        } else {
+            (self.wait_flags, u32::from(!patience.is_zero()))
+        };
         // SAFETY: the arguments are what EXT_ARG says that they are, and live until the call is over.
-        let entered = unsafe { self.uring.submitter().enter(begun, wanted, self.enter_flags, Some(&arguments)) };
+        let entered = unsafe { self.uring.submitter().enter(begun, wanted, flags.bits(), Some(&arguments)) };
         if let Err(error) = entered {
-            let code = error.raw_os_error();
             // The time is up, a signal came, or the kernel wants us to take what has happened before it takes more.
-            let passes = matches!(code, Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN));
+            let passes =
+                matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN));
             assert!(passes, "io_uring does not go on: {error}");
         }
     }
 
-    /// The next thing that has happened.
-    pub fn next_event(&mut self) -> Option<Event> {
+    /// What is to be heard of next.
+    pub fn next_completion(&mut self) -> Option<Completion> {
         let entry = self.uring.completion().next()?;
-        let result = entry.result();
-        let state = u32::try_from(result).map_err(|_| -result);
-        Some(Event { token: Token::from_bits(entry.user_data()), state, more: cqueue::more(entry.flags()) })
+        let (code, flags) = (entry.result(), entry.flags());
+        let result = u32::try_from(code).map_err(|_| io::Error::from_raw_os_error(-code));
+        let len = result.as_ref().map_or(0, |len| *len as usize);
+        let filled = cqueue::buffer_select(flags).map(|number| Filled::new(number, len));
+        Some(Completion { token: Token::from_bits(entry.user_data()), result, filled, more: cqueue::more(flags) })
+    }
+
+    /// What was received.
+    #[must_use]
+    pub fn bytes(&self, filled: &Filled) -> &[u8] {
+        self.buffers.bytes(filled)
+    }
+
+    /// Lets a buffer be used again.
+    pub fn give_back(&mut self, filled: Filled) {
+        self.buffers.give_back(filled);
     }
 }

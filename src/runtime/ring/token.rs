@@ -13,8 +13,10 @@ pub const PLACES_MAX: usize = 1 << PLACE_BITS;
 pub enum Token {
     /// Watching the listener in this place.
     Listener(u32),
-    /// Watching a connection.
-    Connection(ConnId),
+    /// Receiving on a connection.
+    Receive(ConnId),
+    /// Waiting until a connection takes more bytes.
+    Room(ConnId),
     /// Watching for other threads of the process that ring.
     Event,
     /// Another core has rung.
@@ -22,7 +24,7 @@ pub enum Token {
     /// Ringing at this core; heard of only if it failed.
     Ring(u16),
     /// Ending another operation.
-    Cancel,
+    End,
 }
 
 impl Token {
@@ -31,11 +33,12 @@ impl Token {
     pub fn to_bits(self) -> u64 {
         let (kind, place, generation) = match self {
             Self::Listener(listener) => (0, listener, 0),
-            Self::Connection(conn) => (1, place(conn), conn.generation()),
-            Self::Event => (2, 0, 0),
-            Self::Rung => (3, 0, 0),
-            Self::Ring(core) => (4, u32::from(core), 0),
-            Self::Cancel => (5, 0, 0),
+            Self::Receive(conn) => (1, place(conn), conn.generation()),
+            Self::Room(conn) => (2, place(conn), conn.generation()),
+            Self::Event => (3, 0, 0),
+            Self::Rung => (4, 0, 0),
+            Self::Ring(core) => (5, u32::from(core), 0),
+            Self::End => (6, 0, 0),
         };
         kind << (PLACE_BITS + GENERATION_BITS) | u64::from(place) << GENERATION_BITS | u64::from(generation)
     }
@@ -50,11 +53,12 @@ impl Token {
         let conn = ConnId::new(place, bits as u32);
         match bits >> (PLACE_BITS + GENERATION_BITS) {
             0 => Self::Listener(place),
-            1 => Self::Connection(conn),
-            2 => Self::Event,
-            3 => Self::Rung,
-            4 => Self::Ring(place as u16),
-            5 => Self::Cancel,
+            1 => Self::Receive(conn),
+            2 => Self::Room(conn),
+            3 => Self::Event,
+            4 => Self::Rung,
+            5 => Self::Ring(place as u16),
+            6 => Self::End,
             kind => panic!("the kernel brings back an operation of kind {kind}, which there is not"),
         }
     }
@@ -75,12 +79,13 @@ mod tests {
         let tokens = [
             Token::Listener(0),
             Token::Listener(1),
-            Token::Connection(ConnId::new(0, 0)),
-            Token::Connection(last),
+            Token::Receive(ConnId::new(0, 0)),
+            Token::Receive(last),
+            Token::Room(last),
             Token::Event,
             Token::Rung,
             Token::Ring(255),
-            Token::Cancel,
+            Token::End,
         ];
         for token in tokens {
             assert_eq!(Token::from_bits(token.to_bits()), token);

@@ -17,7 +17,7 @@ use crate::session::ConnId;
 use crate::time::{Mono, Now};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -45,7 +45,8 @@ pub struct Core {
     next_tick: Mono,
     /// Whether there is more to do at once.
     more: bool,
-    event: Arc<OwnedFd>,
+    /// What the bell is heard by; it belongs to the bell, which lives as long as the process.
+    event: RawFd,
 }
 
 /// What the cores of a process have in common.
@@ -126,7 +127,7 @@ impl Core {
     pub fn new(engine: Engine, lanes: Lanes, scribe: Scribe, sockets: Sockets, common: Common) -> io::Result<Self> {
         let facts = Facts { stats: process_stats::read(), log_lines_dropped: 0 };
         let clock = Clock::new();
-        let event = lanes.face().bell.hang(sockets.ring.fd())?;
+        let event = lanes.face().bell.hang()?;
         let mut core = Self {
             connections_max: engine.parts().settings.connections_max,
             engine,
@@ -143,13 +144,13 @@ impl Core {
             more: false,
             event,
         };
-        core.listen_to_event();
+        core.listen_to_bell();
         Ok(core)
     }
 
     /// Hears when other threads ring.
-    pub(super) fn listen_to_event(&mut self) {
-        self.sockets.ring.watch(self.event.as_raw_fd(), Token::Event);
+    pub(super) fn listen_to_bell(&mut self) {
+        self.sockets.ring.watch(self.event, Token::Bell);
     }
 
     /// Does all that there is to do, for one turn.
@@ -176,15 +177,27 @@ impl Core {
 
     /// Waits until there is something to do, and at most until the next tick.
     pub fn wait(&mut self) {
-        let bell = &self.host.lanes.face().bell;
-        let mut patience = Duration::ZERO;
-        if !self.more {
-            bell.arm();
-            if self.host.lanes.is_empty() {
-                let until = self.accepts_again_at().map_or(self.next_tick, |at| at.min(self.next_tick));
-                patience = Duration::from_nanos(until.nanos_since(self.now.mono()));
-            }
+        let patience = if self.has_nothing_to_do() { self.until_next_tick() } else { Duration::ZERO };
+        self.sleep(patience);
+    }
+
+    /// Whether this core may sleep. Whoever sends it something from now on rings its bell.
+    #[must_use]
+    pub fn has_nothing_to_do(&self) -> bool {
+        if self.more {
+            return false;
         }
+        self.host.lanes.face().bell.arm();
+        self.host.lanes.is_empty()
+    }
+
+    fn until_next_tick(&self) -> Duration {
+        let until = self.accepts_again_at().map_or(self.next_tick, |at| at.min(self.next_tick));
+        Duration::from_nanos(until.nanos_since(self.now.mono()))
+    }
+
+    /// Lets the kernel go on with what this core waits for, until there is something to do, and at most for `patience`.
+    pub fn sleep(&mut self, patience: Duration) {
         self.sockets.enter(patience);
         self.host.lanes.face().bell.disarm();
     }
@@ -258,7 +271,7 @@ impl Core {
         }
         self.now = self.clock.now();
         self.engine.settle(self.now, &mut self.host);
-        self.host.lanes.ring(&mut self.sockets.ring);
+        self.host.lanes.ring();
         for notice in std::mem::take(&mut self.host.notices) {
             self.log(notice);
         }

@@ -11,7 +11,6 @@ use crate::limits::{CONTROL_LANE_MAX, SILENT_AFTER_PINGS};
 use crate::metrics::ProcessStats;
 use crate::parcel::Parcel;
 use crate::routing::ShardId;
-use super::ring::Ring;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
@@ -23,36 +22,26 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug, Default)]
 pub struct Bell {
     armed: AtomicBool,
-    /// There from when the core lives.
-    rope: OnceLock<Rope>,
-}
-
-/// How a core is reached while it waits in its ring.
-#[derive(Debug)]
-struct Rope {
-    /// The ring, where other cores put a message.
-    ring: RawFd,
-    /// What the ring listens to, for threads that have no ring.
-    event: Arc<OwnedFd>,
+    /// An eventfd that the core's ring watches; there from when the core lives.
+    event: OnceLock<OwnedFd>,
 }
 
 impl Bell {
-    /// Makes the core reachable that waits in `ring`. Returns what the ring is to listen to.
+    /// Hangs the bell up. Returns what the core's ring is to watch.
     ///
     /// # Errors
     /// If there are no descriptors left.
     ///
     /// # Panics
-    /// If the bell hangs already.
-    pub fn hang(&self, ring: RawFd) -> io::Result<Arc<OwnedFd>> {
+    /// If it hangs already.
+    pub fn hang(&self) -> io::Result<RawFd> {
         // SAFETY: `eventfd` takes two integers.
         let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if event < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
-        let event = Arc::new(unsafe { OwnedFd::from_raw_fd(event) });
-        let hung = self.rope.set(Rope { ring, event: Arc::clone(&event) });
+        let hung = self.event.set(unsafe { OwnedFd::from_raw_fd(event) });
         assert!(hung.is_ok(), "a core is started once");
         Ok(event)
     }
@@ -68,29 +57,25 @@ impl Bell {
         self.armed.store(false, Ordering::Relaxed);
     }
 
-    /// The ring to put a message into, if the core sleeps and nobody else has done so. A core that does not live yet looks
-    /// into its inboxes when it does.
-    fn to_wake(&self) -> Option<RawFd> {
+    /// Wakes the core if it sleeps, and if nobody else has done so; then this returns true. A core that does not live yet
+    /// looks into its inboxes when it does.
+    pub fn ring(&self) -> bool {
         fence(Ordering::SeqCst);
         // Most cores that are sent something are awake: a look costs less than a swap.
         let sleeps = self.armed.load(Ordering::SeqCst) && self.armed.swap(false, Ordering::SeqCst);
-        self.rope.get().filter(|_| sleeps).map(|rope| rope.ring)
-    }
-
-    /// Wakes the core if it sleeps. For threads that have no ring.
-    pub fn ring(&self) {
-        if self.to_wake().is_some() {
+        if sleeps {
             self.ring_anyway();
         }
+        sleeps
     }
 
     /// Has the core go through a wake-up, whatever it says.
     pub fn ring_anyway(&self) {
-        if let Some(rope) = self.rope.get() {
+        if let Some(event) = self.event.get() {
             let one = 1_u64.to_ne_bytes();
             // SAFETY: the pointer and the length are those of eight live bytes, which the kernel only reads, and the descriptor
             // is kept open. This fails only if the count is at its end, and then the core has been told already.
-            unsafe { libc::write(rope.event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+            unsafe { libc::write(event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
         }
     }
 }
@@ -275,19 +260,14 @@ impl Lanes {
         self.note_sent(from);
     }
 
-    /// Rings, through `ring`, at every core that was sent something and sleeps, once each.
-    pub fn ring(&mut self, ring: &mut Ring) {
+    /// Rings at every core that was sent something and sleeps, once each. Returns how many did.
+    pub fn ring(&mut self) -> u64 {
+        let mut rung = 0;
         for core in self.to_ring.drain(..) {
             self.is_to_ring[core.index()] = false;
-            if let Some(target) = self.addresses[core.index()].face.bell.to_wake() {
-                ring.ring_at(target, core.0);
-            }
+            rung += u64::from(self.addresses[core.index()].face.bell.ring());
         }
-    }
-
-    /// Wakes a core as a thread without a ring would.
-    pub fn ring_from_outside(&self, core: u16) {
-        self.addresses[usize::from(core)].face.bell.ring_anyway();
+        rung
     }
 
     fn note_sent(&mut self, to: ShardId) {

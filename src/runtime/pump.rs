@@ -45,9 +45,8 @@ impl Core {
                 self.tend(conn);
             }
             Token::Listener(number) => self.sockets.listener_changed(number, &completion),
-            Token::Event if !completion.more => self.listen_to_event(),
-            Token::Ring(core) if completion.result.is_err() => self.host.lanes.ring_from_outside(core),
-            Token::Event | Token::Ring(_) | Token::Rung | Token::End => {}
+            Token::Bell if !completion.more => self.listen_to_bell(),
+            Token::Bell | Token::End => {}
         }
     }
 

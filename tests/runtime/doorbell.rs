@@ -6,34 +6,23 @@ use cache_service::metrics::ProcessFacts;
 use cache_service::parcel::{Parcel, Work};
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
-use cache_service::runtime::core::Core;
+use cache_service::runtime::core::{Common, Core};
 use cache_service::runtime::lanes::{Arrival, Lanes};
+use cache_service::runtime::ring::Ring;
 use cache_service::runtime::scribe::Scribe;
+use cache_service::runtime::sockets::Sockets;
 use cache_service::session::request_id::RequestIds;
 use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// Parcels sent one at a time.
 const PARCELS: u64 = 100_000;
 /// A reply that has not come by then never comes: nothing else is running that could ring.
 const LOST_AFTER: Duration = Duration::from_secs(5);
-
-/// Wakes a plain thread that sleeps until it is set.
-struct Alarm {
-    rung: AtomicBool,
-    sleeper: Thread,
-}
-
-impl Wake for Alarm {
-    fn wake(self: Arc<Self>) {
-        self.rung.store(true, Ordering::Release);
-        self.sleeper.unpark();
-    }
-}
+/// How long the core would sleep; longer than anybody waits here.
+const SLEEP: Duration = Duration::from_secs(60);
 
 /// A core of two that owns nothing and hears of nobody, on this thread.
 fn sleepy_core(lanes: Lanes, stop: &Arc<AtomicBool>) {
@@ -54,23 +43,19 @@ fn sleepy_core(lanes: Lanes, stop: &Arc<AtomicBool>) {
     let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
     let shard = Shard::new(ShardConfig { budget_bytes: None, first_version: 1, policy, hasher });
     let parts = Parts::new(ShardId(1), router, shard, settings, RequestIds::new(1, 2), 64);
-    let mut core =
-        Core::new(Engine::new(parts), lanes, Scribe::new(2).0, Arc::new(AtomicBool::new(false)), Arc::default());
-    let alarm = Arc::new(Alarm { rung: AtomicBool::new(false), sleeper: std::thread::current() });
-    let waker = Waker::from(Arc::clone(&alarm));
+    let sockets = Sockets::new(Ring::new().expect("a ring"), Vec::new());
+    let scribe = Scribe::new(2).0;
+    let mut core = Core::new(Engine::new(parts), lanes, scribe, sockets, Common::default()).expect("a core");
     while !stop.load(Ordering::Relaxed) {
-        if core.poll_doorbell(&Context::from_waker(&waker)).is_ready() {
-            continue;
-        }
-        while !alarm.rung.swap(false, Ordering::Acquire) && !stop.load(Ordering::Relaxed) {
-            std::thread::park();
-        }
+        core.wake_up();
+        let patience = if core.has_nothing_to_do() { SLEEP } else { Duration::ZERO };
+        core.sleep(patience);
     }
 }
 
 #[test]
 fn no_parcel_is_overlooked_by_a_core_that_falls_asleep() {
-    let (mut ends, _) = Lanes::connect(2, 8, 8);
+    let (mut ends, outsides) = Lanes::connect(2, 8, 8);
     let (theirs, mut ours) = (ends.remove(1), ends.remove(0));
     let stop = Arc::new(AtomicBool::new(false));
     let core = std::thread::spawn({
@@ -90,7 +75,7 @@ fn no_parcel_is_overlooked_by_a_core_that_falls_asleep() {
         parcel = reply(&mut ours, number);
     }
     stop.store(true, Ordering::Relaxed);
-    core.thread().unpark();
+    outsides[1].face.bell.ring_anyway();
     core.join().expect("the core does not panic");
 }
 

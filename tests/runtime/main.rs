@@ -4,7 +4,6 @@
 mod support;
 
 mod doorbell;
-mod lost_wake_up;
 mod notify;
 mod purity;
 mod round_trips;

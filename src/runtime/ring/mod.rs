@@ -1,4 +1,4 @@
-//! One core's io_uring: bytes received, descriptors watched, bells heard and rung. The only place that speaks to it.
+//! One core's io_uring: bytes received, descriptors watched. The only place that speaks to it.
 //!
 //! It stands beside glommio's own rings and belongs to the thread of the core that made it, as the kernel insists.
 
@@ -13,7 +13,7 @@ use buffers::Buffers;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use std::io;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// Operations that can be begun by one call of the kernel.
@@ -65,12 +65,6 @@ impl Ring {
         Ok(Self { uring, buffers, wait_flags })
     }
 
-    /// Where other cores ring.
-    #[must_use]
-    pub fn fd(&self) -> RawFd {
-        self.uring.as_raw_fd()
-    }
-
     /// Receives on `socket`, which is the connection `conn`, until there is an error or an end, or no buffer. The kernel
     /// looks for a descriptor when it takes the operation, at the next [`Ring::enter`]: until then it must stay open.
     pub fn receive(&mut self, socket: RawFd, conn: ConnId) {
@@ -85,12 +79,6 @@ impl Ring {
     /// Says, under the name `token`, each time when there is something new to be read at `fd`.
     pub fn watch(&mut self, fd: RawFd, token: Token) {
         self.begin(&opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build(), token);
-    }
-
-    /// Wakes the core `core`, whose ring is `target`. Heard of only if it fails.
-    pub fn ring_at(&mut self, target: RawFd, core: u16) {
-        let message = opcode::MsgRingData::new(Fd(target), 0, Token::Rung.to_bits(), None).build();
-        self.begin(&message.flags(squeue::Flags::SKIP_SUCCESS), Token::Ring(core));
     }
 
     /// Ends an operation. What it has brought already is still heard of, and then its end.

@@ -8,7 +8,7 @@ const GENERATION_BITS: u32 = 32;
 /// Most connections of one core.
 pub const PLACES_MAX: usize = 1 << PLACE_BITS;
 
-/// An operation that was begun, or what has happened without one.
+/// An operation that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
     /// Watching the listener in this place.
@@ -17,12 +17,8 @@ pub enum Token {
     Receive(ConnId),
     /// Waiting until a connection takes more bytes.
     Room(ConnId),
-    /// Watching for other threads of the process that ring.
-    Event,
-    /// Another core has rung.
-    Rung,
-    /// Ringing at this core; heard of only if it failed.
-    Ring(u16),
+    /// Watching the core's bell.
+    Bell,
     /// Ending another operation.
     End,
 }
@@ -35,10 +31,8 @@ impl Token {
             Self::Listener(listener) => (0, listener, 0),
             Self::Receive(conn) => (1, place(conn), conn.generation()),
             Self::Room(conn) => (2, place(conn), conn.generation()),
-            Self::Event => (3, 0, 0),
-            Self::Rung => (4, 0, 0),
-            Self::Ring(core) => (5, u32::from(core), 0),
-            Self::End => (6, 0, 0),
+            Self::Bell => (3, 0, 0),
+            Self::End => (4, 0, 0),
         };
         kind << (PLACE_BITS + GENERATION_BITS) | u64::from(place) << GENERATION_BITS | u64::from(generation)
     }
@@ -55,10 +49,8 @@ impl Token {
             0 => Self::Listener(place),
             1 => Self::Receive(conn),
             2 => Self::Room(conn),
-            3 => Self::Event,
-            4 => Self::Rung,
-            5 => Self::Ring(place as u16),
-            6 => Self::End,
+            3 => Self::Bell,
+            4 => Self::End,
             kind => panic!("the kernel brings back an operation of kind {kind}, which there is not"),
         }
     }
@@ -82,9 +74,7 @@ mod tests {
             Token::Receive(ConnId::new(0, 0)),
             Token::Receive(last),
             Token::Room(last),
-            Token::Event,
-            Token::Rung,
-            Token::Ring(255),
+            Token::Bell,
             Token::End,
         ];
         for token in tokens {

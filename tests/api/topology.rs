@@ -1,10 +1,10 @@
 //! Clients that send each request to the core that owns its key: what they are told, and the ports that they use.
 
 use crate::support::client::Request;
-use crate::support::{Client, Launch, RawConnection, Server, TOKEN, eventually, proc_fs};
+use crate::support::{Client, Launch, RawConnection, Server, TOKEN, eventually, free_ports, proc_fs};
 use cache_service::routing::Router;
 use serde_json::Value;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 fn topology(server: &Server) -> Value {
     server.client().get_path("/v1/topology").expect_status(200).json()
@@ -88,13 +88,6 @@ fn ports_are_counted_from_the_one_that_is_set() {
     assert_eq!(ports(&topology(&server)), [from, from + 1, from + 2]);
     let line = server.log_line("where it listens", |line| line.contains("listening"));
     assert!(line.contains(&format!("{from}, {}, {}", from + 1, from + 2)), "{line}");
-}
-
-/// Ports in a row that nobody has, below those that the kernel gives to others.
-fn free_ports(count: u16) -> u16 {
-    let is_free = |from: &u16| (*from..from + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
-    let beginning = 12_000 + (std::process::id() % 1_000) as u16 * 16;
-    (beginning..32_000).step_by(16).find(is_free).expect("some ports are free")
 }
 
 #[test]

@@ -60,7 +60,8 @@ impl Listeners {
     pub fn open(&self) -> Result<(), StartError> {
         let common = self.common.iter().map(|socket| (socket, self.address, "PORT"));
         let own = self.own.iter().map(|(socket, address)| (socket, *address, "SHARD_PORTS_FROM"));
-        for (socket, address, setting) in common.chain(own) {
+        // Those that nobody can join go first: who was slower then fails before he has let anybody in.
+        for (socket, address, setting) in own.chain(common) {
             socket.listen(BACKLOG).map_err(|error| StartError::listen(address, setting, &error))?;
         }
         Ok(())

@@ -31,6 +31,7 @@ use crate::shard::{Shard, ShardConfig};
 use core::{Common, Core};
 use glommio::{LocalExecutorBuilder, Placement};
 use lanes::{Facts, Lanes, Outside};
+use listen::Listeners;
 use notify::Notifier;
 use ring::Ring;
 use scribe::Scribe;
@@ -121,9 +122,7 @@ impl Server {
     /// What kept a core from starting.
     fn start(config: Config, notifier: Notifier, log: &logging::Handle) -> Result<Self, StartError> {
         let connections_possible = start::check(config.shards)?;
-        let (sockets, address) = listen::bind(config.listen, config.shards)?;
-        let of_cores = sockets.iter().map(Socket::try_clone).collect::<std::io::Result<Vec<_>>>();
-        let of_cores = of_cores.map_err(|error| StartError::new(format!("cannot duplicate a socket: {error}")))?;
+        let sockets = Listeners::bind(&config)?;
         let common = Common::default();
         let (ready, readiness) = mpsc::channel();
         let replies_max = commands_max(&config) + CONTROL_PARCELS_MAX;
@@ -134,20 +133,22 @@ impl Server {
         let server = Self { config, cores, common, connections_possible, reloads, metrics_interval_ms, notifier };
         desk.start(server.cores.clone())?;
         let secrets = Secrets::draw()?;
-        for ((number, listener), lanes) in (0..).zip(of_cores).zip(lanes) {
+        for ((number, listeners), lanes) in (0..).zip(sockets.of_cores()?).zip(lanes) {
             let config = &server.config;
             let cpu = config.cpus[usize::from(number) % config.cpus.len()];
-            let engine = Engine::new(parts(config, ShardId(number), server.rules(number), &secrets)?);
+            let mut parts = parts(config, ShardId(number), server.rules(number), &secrets)?;
+            parts.shard_ports = Arc::clone(&sockets.shard_ports);
+            let engine = Engine::new(parts);
             let (common, ready, scribe) = (server.common.clone(), ready.clone(), scribe.clone());
-            spawn(Seed { number, cpu, engine, lanes, scribe, listeners: vec![listener], common, ready })?;
+            spawn(Seed { number, cpu, engine, lanes, scribe, listeners, common, ready })?;
         }
         drop(ready);
         server.await_cores(&readiness, log)?;
-        listen::open(&sockets, address)?;
+        sockets.open()?;
         server.common.open.store(true, Ordering::Release);
         server.cores.iter().for_each(|core| core.face.bell.ring_anyway());
-        announce(&server.config, address);
-        server.notifier.ready(&format!("serving {address} with {} shards", server.config.shards));
+        announce(&server.config, &sockets);
+        server.notifier.ready(&format!("serving {} with {} shards", sockets.address, server.config.shards));
         Ok(server)
     }
 
@@ -233,10 +234,11 @@ impl Server {
     }
 }
 
-fn announce(config: &Config, address: std::net::SocketAddr) {
+fn announce(config: &Config, listeners: &Listeners) {
     let budget = config.memory_budget_bytes.unwrap_or(0);
-    let address = address.to_string();
-    tracing::info!(address, shards = config.shards, cpus = ?config.cpus, memory_budget_bytes = budget, "listening");
+    let (address, ports, cpus) = (listeners.address.to_string(), &listeners.shard_ports, &config.cpus);
+    let shards = config.shards;
+    tracing::info!(address, shard_ports = ?ports, shards, ?cpus, memory_budget_bytes = budget, "listening");
     if let Some(token) = &config.generated_token {
         let token = token.expose();
         // To the one who started the server: it is no line of the log.

@@ -2,7 +2,7 @@
 
 use cache_service::engine::Engine;
 use cache_service::engine::parts::{Host, Notice, PagesErrand, PagesState, Parts, Settings};
-use cache_service::limits::{READ_BUFFER_BYTES, TICK_MS};
+use cache_service::limits::{RECEIVE_BUFFER_BYTES, TICK_MS};
 use cache_service::metrics::{BackpressureReason, ProcessFacts, ProcessStats};
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
@@ -165,7 +165,7 @@ impl Cores {
     fn read(&mut self, peer: &mut Peer) -> bool {
         let before = peer.unread.len();
         while !peer.unread.is_empty() && self.flow(peer) == Flow::Reading {
-            let rest = peer.unread.split_off(peer.unread.len().min(READ_BUFFER_BYTES));
+            let rest = peer.unread.split_off(peer.unread.len().min(RECEIVE_BUFFER_BYTES));
             let piece = std::mem::replace(&mut peer.unread, rest);
             let now = self.now();
             self.engines[peer.core].receive(now, &mut self.lanes, peer.conn, &piece);

@@ -7,6 +7,7 @@ mod tools;
 
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// A file of this repository.
@@ -42,6 +43,9 @@ fn compared_with(change: impl FnOnce(&mut Value)) -> (bool, String) {
 /// An operation of the table, and its instructions there.
 const OPERATION: &str = "engine: GET hit";
 
+/// What the line of an operation ends with that takes more than 5 % less than the table says.
+const BETTER: &str = "better; hold it with perf/instructions --update";
+
 fn scaled(counts: &mut Value, percent: u64) {
     let count = &mut counts["instructions"][OPERATION];
     *count = json!(count.as_u64().expect("a number") * percent / 100);
@@ -50,8 +54,11 @@ fn scaled(counts: &mut Value, percent: u64) {
 #[test]
 fn no_operation_takes_more_instructions_than_the_table_allows() {
     let (content, text) = instructions(&[]);
-    println!("{text}");
     assert!(content, "{text}");
+    // Past the harness, which would keep it to itself: whoever made something better should hold it.
+    for line in text.lines().filter(|line| line.contains(BETTER)) {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
 }
 
 #[test]
@@ -67,7 +74,7 @@ fn five_percent_more_than_the_table_is_refused() {
 #[test]
 fn what_has_become_better_is_told_and_not_refused() {
     let (content, text) = compared_with(|counts| scaled(counts, 94));
-    assert!(content && text.contains("better; hold it with perf/instructions --update"), "{text}");
+    assert!(content && text.contains(BETTER), "{text}");
 }
 
 #[test]

@@ -121,6 +121,11 @@ pub trait Host {
         0
     }
 
+    /// How often this core slept, and woke others.
+    fn wake_ups(&self) -> WakeUps {
+        WakeUps::default()
+    }
+
     /// What waits at this core's lanes now.
     fn lane_depths(&self) -> LaneDepths {
         LaneDepths::default()
@@ -169,6 +174,15 @@ pub struct LaneDepths {
     pub control: u64,
     /// This core's own parcels, carried out.
     pub replies: u64,
+}
+
+/// How often a core had nothing to do, and how often it woke another one that had not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WakeUps {
+    /// Times that it slept.
+    pub slept: u64,
+    /// Times that it rang at a core that slept.
+    pub rang: u64,
 }
 
 /// A request that has been answered in this wake-up; its duration is entered when the answer has been handed over.
@@ -397,6 +411,7 @@ impl Parts {
         metrics.shard = self.shard.stats().clone();
         metrics.lanes = host.lane_depths();
         metrics.cpu_nanos = host.cpu_nanos();
+        metrics.wake_ups = host.wake_ups();
         metrics
     }
 

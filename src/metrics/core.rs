@@ -1,7 +1,7 @@
 //! What one core counts.
 
 use super::durations::RequestDurations;
-use crate::engine::parts::LaneDepths;
+use crate::engine::parts::{LaneDepths, WakeUps};
 use crate::protocol::auth::AuthFailure;
 use crate::protocol::route::{Method, Route};
 use crate::shard::stats::ShardStats;
@@ -68,6 +68,8 @@ pub struct CoreMetrics {
     pub lanes: LaneDepths,
     /// CPU time of the core's thread, in nanoseconds.
     pub cpu_nanos: u64,
+    /// How often the core slept, and woke others.
+    pub wake_ups: WakeUps,
     /// How much of its time the core has worked lately, in thousandths.
     pub busy_permille: u64,
     /// Requests answered, whoever owned the key.
@@ -116,6 +118,7 @@ impl AddAssign<&Self> for CoreMetrics {
             shard,
             lanes: LaneDepths { requests: waiting, control, replies },
             cpu_nanos,
+            wake_ups: WakeUps { slept, rang },
             busy_permille,
             answered,
             slow_requests,
@@ -134,6 +137,8 @@ impl AddAssign<&Self> for CoreMetrics {
         self.lanes.control += control;
         self.lanes.replies += replies;
         self.cpu_nanos += cpu_nanos;
+        self.wake_ups.slept += slept;
+        self.wake_ups.rang += rang;
         self.busy_permille += busy_permille;
         self.answered += answered;
         self.slow_requests += slow_requests;

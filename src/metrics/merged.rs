@@ -1,7 +1,7 @@
 //! The numbers of all cores together, with what the process knows of itself.
 
 use super::core::CoreMetrics;
-use crate::engine::parts::LaneDepths;
+use crate::engine::parts::{LaneDepths, WakeUps};
 use crate::routing::ShardId;
 use crate::shard::stats::ShardStats;
 
@@ -57,6 +57,8 @@ pub struct ShardLine {
     pub lanes: LaneDepths,
     /// See [`CoreMetrics::cpu_nanos`].
     pub cpu_nanos: u64,
+    /// See [`CoreMetrics::wake_ups`].
+    pub wake_ups: WakeUps,
     /// See [`CoreMetrics::busy_permille`].
     pub busy_permille: u64,
     /// See [`CoreMetrics::answered`].
@@ -81,6 +83,7 @@ impl From<&CoreMetrics> for ShardLine {
             stats: core.shard.clone(),
             lanes: core.lanes,
             cpu_nanos: core.cpu_nanos,
+            wake_ups: core.wake_ups,
             busy_permille: core.busy_permille,
             answered: core.answered,
             slow_requests: core.slow_requests,
@@ -206,6 +209,7 @@ mod tests {
             },
             lanes: LaneDepths { requests: 11 * unit, control: 16 * unit, replies: 17 * unit },
             cpu_nanos: 18 * unit,
+            wake_ups: WakeUps { slept: 23 * unit, rang: 24 * unit },
             busy_permille: 19 * unit,
             answered: 20 * unit,
             slow_requests: 21 * unit,

@@ -101,10 +101,12 @@ fn encode_shards(page: &mut Page, merged: &Merged) -> fmt::Result {
 }
 
 fn encode_cores(page: &mut Page, merged: &Merged) -> fmt::Result {
-    let counters: [(&str, &str, NumberOf); 4] = [
+    let counters: [(&str, &str, NumberOf); 6] = [
         ("cache_core_requests", "Requests that a core answered, whoever owned the key", |line| line.answered),
         ("cache_local_operations", "Operations of a core's own clients on keys of its own shard", |line| line.local),
         ("cache_forwarded_requests", "Operations that a core sent on to the owner of the key", |line| line.forwarded),
+        ("cache_wakeups", "Times that a core had nothing to do, slept and woke", |line| line.wake_ups.slept),
+        ("cache_doorbells", "Times that a core woke another one that slept", |line| line.wake_ups.rang),
         ("cache_slow_requests", "Requests that took SLOW_REQUEST_MS or longer", |line| line.slow_requests),
     ];
     counters.into_iter().try_for_each(|(name, help, number)| page.shard_counter(name, help, merged, number))?;

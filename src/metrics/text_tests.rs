@@ -134,7 +134,7 @@ fn both(merged: &Merged) -> [Parsed; 2] {
 
 #[test]
 fn a_fresh_server_has_data_for_every_query_of_the_runbook() {
-    const PER_SHARD: [&str; 18] = [
+    const PER_SHARD: [&str; 20] = [
         "cache_hits_total",
         "cache_misses_total",
         "cache_sets_total",
@@ -150,6 +150,8 @@ fn a_fresh_server_has_data_for_every_query_of_the_runbook() {
         "cache_late_replies_total",
         "cache_core_requests_total",
         "cache_local_operations_total",
+        "cache_wakeups_total",
+        "cache_doorbells_total",
         "cache_slow_requests_total",
         "cache_core_cpu_seconds_total",
         "cache_core_busy_ratio",

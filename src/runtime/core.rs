@@ -7,7 +7,7 @@ use super::ring::Token;
 use super::scribe::Scribe;
 use super::sockets::Sockets;
 use crate::engine::Engine;
-use crate::engine::parts::{Host, LaneDepths, Notice, PagesErrand, PagesState};
+use crate::engine::parts::{Host, LaneDepths, Notice, PagesErrand, PagesState, WakeUps};
 use crate::limits::{LANE_BURST_MAX, TICK_MS, TURN_US_MAX};
 use crate::logging::REQUESTS;
 use crate::metrics::ProcessStats;
@@ -71,6 +71,7 @@ pub struct CoreHost {
     facts: Facts,
     clock: Clock,
     scribe: Scribe,
+    wake_ups: WakeUps,
 }
 
 impl Host for CoreHost {
@@ -106,6 +107,10 @@ impl Host for CoreHost {
         cpu_nanos_of_this_thread()
     }
 
+    fn wake_ups(&self) -> WakeUps {
+        self.wake_ups
+    }
+
     fn lane_depths(&self) -> LaneDepths {
         self.lanes.depths()
     }
@@ -131,7 +136,7 @@ impl Core {
         let mut core = Self {
             connections_max: engine.parts().settings.connections_max,
             engine,
-            host: CoreHost { lanes, notices: Vec::new(), facts, clock: Clock::new(), scribe },
+            host: CoreHost { lanes, notices: Vec::new(), facts, clock: Clock::new(), scribe, wake_ups: WakeUps::default() },
             sockets,
             unfinished: VecDeque::new(),
             accepting: Accepting::default(),
@@ -198,6 +203,7 @@ impl Core {
 
     /// Lets the kernel go on with what this core waits for, until there is something to do, and at most for `patience`.
     pub fn sleep(&mut self, patience: Duration) {
+        self.host.wake_ups.slept += u64::from(!patience.is_zero());
         self.sockets.enter(patience);
         self.host.lanes.face().bell.disarm();
     }
@@ -271,7 +277,7 @@ impl Core {
         }
         self.now = self.clock.now();
         self.engine.settle(self.now, &mut self.host);
-        self.host.lanes.ring();
+        self.host.wake_ups.rang += self.host.lanes.ring();
         for notice in std::mem::take(&mut self.host.notices) {
             self.log(notice);
         }

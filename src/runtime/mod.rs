@@ -309,7 +309,6 @@ fn run_core(seed: Seed) {
     let (number, cpu, ready) = (seed.number, seed.cpu, seed.ready.clone());
     // glommio starts a thread for blocking calls, which takes over the name that this one has at that moment.
     name_this_thread("blocking");
-    // The preempt timer stays at its 100 ms: a shorter one makes executors park while tasks are runnable.
     let executor = LocalExecutorBuilder::new(Placement::Fixed(cpu)).io_memory(IO_MEMORY_BYTES).make();
     name_this_thread(&format!("core-{number}"));
     match executor {
@@ -331,7 +330,8 @@ fn name_this_thread(name: &str) {
     }
 }
 
-/// What a core does for as long as the process lives.
+/// What a core does for as long as the process lives. It never awaits anything: it waits in its own ring, where everything
+/// arrives that there is to do.
 async fn live(seed: Seed) {
     let Seed { number, engine, lanes, scribe, listeners, common, ready, .. } = seed;
     let core = Ring::new().and_then(|ring| {

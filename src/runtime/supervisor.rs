@@ -1,8 +1,6 @@
 //! A plain thread that pings every core.
 //!
-//! It is the watchdog: a core that stays silent is hung, and a half-dead server is worse than a restarted one. It also
-//! undoes a fault of glommio 0.9, whose executors can park while tasks are runnable (`run_task_queues` reports the same
-//! for "preempted" as for "nothing to run"): a wake-up from outside makes a parked executor look again.
+//! It is the watchdog: a core that stays silent is hung, and a half-dead server is worse than a restarted one.
 
 use super::lanes::{CoreFace, Facts, Outside};
 use super::notify::Watchdog;

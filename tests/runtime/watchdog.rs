@@ -49,7 +49,7 @@ fn a_process_that_was_stopped_as_a_whole_for_longer_than_the_bound_goes_on() {
 #[test]
 fn a_panic_on_a_core_ends_the_process_with_its_message() {
     let mut server = Server::with_shards(2);
-    // Where the kernel refuses its ring, glommio panics on the core's own thread.
+    // Where the kernel refuses its ring, the pump panics on the core's own thread.
     Held::stop(server.pid(), "core-1").refuse_io_uring_until_it_ends();
     assert_eq!(server.wait().code(), Some(PANICKED));
     let line = server.log_line("the core's last words", |line| line.contains("core-1 died"));

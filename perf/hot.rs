@@ -1,6 +1,6 @@
 //! What the engine itself costs a request: no sockets, no clocks but for what it reads itself, one thread.
 //!
-//! `hot get|pipelined|put|mixed|batch|foreign|missing|long [--keys K] [--bursts N]` fills an engine (two for `foreign`) with K keys
+//! `hot get|pipelined|put|create|mixed|batch|foreign|missing|long [--keys K] [--bursts N]` fills an engine (two for `foreign`) with K keys
 //! (100,000 if nothing is said) of 64-byte values, then sends N bursts of requests for keys drawn alike (by Zipf's law
 //! for `mixed`), and prints how long one took, in nanoseconds: at the median of all bursts, and at the tenth of them. Wake-ups are
 //! as those of a core with 64 busy connections. For counts of instructions run it under
@@ -33,7 +33,8 @@ const BURSTS_A_TICK: usize = 512;
 
 /// The world of an engine in one thread: parcels wait here until they are carried over.
 struct World {
-    epoch: Instant,
+    /// Time passes by a microsecond a request, so that every run does the same.
+    now_nanos: u64,
     requests: Vec<Box<Parcel>>,
     replies: Vec<Box<Parcel>>,
 }
@@ -55,13 +56,15 @@ impl Host for World {
     fn notice(&mut self, _notice: Notice) {}
 
     fn moment(&self) -> Option<Mono> {
-        Some(Mono::from_nanos(self.epoch.elapsed().as_nanos() as u64))
+        // It takes as long as it takes to look at the clock.
+        black_box(Instant::now());
+        Some(self.now().mono())
     }
 }
 
 impl World {
     fn now(&self) -> Now {
-        Now::new(Mono::from_nanos(self.epoch.elapsed().as_nanos() as u64), 1_700_000_000_000)
+        Now::new(Mono::from_nanos(self.now_nanos), 1_700_000_000_000)
     }
 }
 
@@ -78,7 +81,7 @@ struct Bench {
 impl Bench {
     fn new(cores: u16, keys: u64) -> Self {
         let mut engines: Vec<Engine> = (0..cores).map(|core| engine(core, cores)).collect();
-        let world = World { epoch: Instant::now(), requests: Vec::new(), replies: Vec::new() };
+        let world = World { now_nanos: 0, requests: Vec::new(), replies: Vec::new() };
         let now = world.now();
         let open = |_| engines[0].open(now).expect("few connections");
         let conns = (0..CONNECTIONS).map(open).collect();
@@ -102,14 +105,18 @@ impl Bench {
     }
 
     fn fill(&mut self) {
-        for key in 0..self.keys {
+        // Twice, for the first write over an entry leaves a longer record.
+        for key in (0..self.keys).chain(0..self.keys) {
             self.wires[0] = put(key, VALUE_BYTES);
             self.exchange(1);
         }
+        self.world.now_nanos += 100_000_000;
+        self.tick();
     }
 
     /// One wake-up: what waits on the first `busy` connections is answered, and the answers are taken.
     fn exchange(&mut self, busy: usize) -> usize {
+        self.world.now_nanos += 1_000 * busy as u64;
         let now = self.world.now();
         let mut taken = 0;
         for place in 0..busy {
@@ -264,7 +271,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let workload = arguments.first().map(String::as_str).unwrap_or_default();
     let mut bench = Bench::new(if workload == "foreign" { 2 } else { 1 }, keys);
     bench.fill();
-    bench.tick();
     let (nanos, requests) = match workload {
         "get" => (bench.measure(bursts, CONNECTIONS, |bench, wire| get(bench.draw(), wire)), CONNECTIONS),
         "foreign" => (bench.measure(bursts, CONNECTIONS, |bench, wire| get(bench.draw(), wire)), CONNECTIONS),
@@ -277,6 +283,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         "put" => {
             let write = |bench: &mut Bench, wire: &mut Vec<u8>| *wire = put(bench.draw(), VALUE_BYTES);
+            (bench.measure(bursts, CONNECTIONS, write), CONNECTIONS)
+        }
+        "create" => {
+            let mut key = keys;
+            let write = |_: &mut Bench, wire: &mut Vec<u8>| {
+                key += 1;
+                *wire = put(key, VALUE_BYTES);
+            };
             (bench.measure(bursts, CONNECTIONS, write), CONNECTIONS)
         }
         "mixed" => {

@@ -1,9 +1,9 @@
 //! Answers to writes, and those without a value.
 
 use super::{AnswerHead, ErrorCode, Failure, JSON, begin, begin_error, end_with, error_with, key_text};
-use super::{push_string_or_null, rfc3339};
+use super::{push_string_or_null, put_hex, rfc3339};
 use crate::command::{NumberText, Version};
-use crate::protocol::conditions::version_text;
+use crate::protocol::conditions::{VERSION_CHARS, version_text};
 use crate::time::UnixMillis;
 use smallvec::SmallVec;
 
@@ -56,9 +56,10 @@ pub fn not_modified(out: &mut Vec<u8>, head: &AnswerHead<'_>, version: Version) 
 
 /// What a cache needs to know of a value: its tag, that it has to ask each time, and that `Accept` decides the form.
 pub(super) fn push_validators(out: &mut Vec<u8>, version: Version) {
-    out.extend_from_slice(b"\r\nCache-Control: no-cache\r\nVary: Accept\r\nETag: \"");
-    out.extend_from_slice(&version_text(version));
-    out.push(b'"');
+    const FIELDS: &[u8] = b"\r\nCache-Control: no-cache\r\nVary: Accept\r\nETag: \"0123456789abcdef\"";
+    out.extend_from_slice(FIELDS);
+    let tag_at = out.len() - VERSION_CHARS - 1;
+    put_hex(out, tag_at, version.0);
 }
 
 /// Answers that a condition does not hold: 409. `expected` is what `If-Match` said (see

@@ -48,7 +48,7 @@ const fn short_escape(byte: u8) -> Option<u8> {
 /// Turns the text of one JSON string, quotes included or not, into what it says, whatever pieces it comes in. Half of
 /// a surrogate pair alone becomes U+FFFD. The text must have passed a [`super::scanner::Scanner`]; of any other text
 /// something harmless is made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Unescaper {
     escape: Escape,
     unit: u16,
@@ -59,8 +59,8 @@ pub struct Unescaper {
 impl Unescaper {
     /// At the beginning of a string.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { escape: Escape::Outside, unit: 0, high: None }
     }
 
     /// Takes in the next piece and hands pieces of the result to `emit`. They may end within a character only where

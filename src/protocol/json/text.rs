@@ -4,6 +4,9 @@ use super::strings::{Escape, is_high, is_low};
 
 /// Appends `text` to `out` as the inside of a JSON string, without the quotes.
 pub fn escape_into(text: &str, out: &mut Vec<u8>) {
+    if !needs_escapes(text) {
+        return out.extend_from_slice(text.as_bytes());
+    }
     let mut plain_from = 0;
     for (at, byte) in text.bytes().enumerate().filter(|&(_, byte)| escaped_byte_len(byte) > 1) {
         out.extend_from_slice(&text.as_bytes()[plain_from..at]);
@@ -22,7 +25,16 @@ pub fn escape_into(text: &str, out: &mut Vec<u8>) {
 /// Bytes that [`escape_into`] appends for `text`.
 #[must_use]
 pub fn escaped_len(text: &str) -> usize {
+    if !needs_escapes(text) {
+        return text.len();
+    }
     text.bytes().map(escaped_byte_len).sum()
+}
+
+/// Whether there is anything to escape; mostly there is not.
+fn needs_escapes(text: &str) -> bool {
+    // No early exit, so that the compiler makes vector instructions of it.
+    text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\') | (byte == 0x7f))
 }
 
 const fn escaped_byte_len(byte: u8) -> usize {

@@ -142,6 +142,21 @@ impl Tail {
         self.left
     }
 
+    /// Whether the value goes out as it is stored.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        matches!(self.encoder, Encoder::Plain)
+    }
+
+    /// Takes note that the next `len` bytes of the value went out as they are stored.
+    ///
+    /// # Panics
+    /// If the value has not so many more, or does not go out as it is stored.
+    pub const fn skip(&mut self, len: u64) {
+        assert!(self.is_plain() && len <= self.left, "a value is as long as its description says");
+        self.left -= len;
+    }
+
     /// Appends what `chunk`, the next bytes of the value as it is stored, becomes on the wire.
     ///
     /// # Panics

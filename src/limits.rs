@@ -92,6 +92,8 @@ pub const OUTPUT_HIGH_WATER_BYTES: usize = 128 * 1024;
 pub const BUFFERS_SHARE_DIVISOR: u64 = 8;
 /// What a connection takes besides its buffers, in bytes: its socket, its task, its place in the tables.
 pub const CONNECTION_BYTES: u64 = 1024;
+/// Empty buffers for answers that a core keeps for whichever connection needs one next.
+pub const SPARE_OUTPUTS_MAX: usize = 16;
 /// A buffer that grew beyond this is given back when it becomes empty.
 pub const BUFFER_KEEP_BYTES: usize = 16 * 1024;
 

@@ -11,6 +11,10 @@ pub const KEY_BYTES_MAX: usize = KEY_CHARS_MAX * 4;
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most header fields of a request, and of a trailer section.
 pub const HEAD_FIELDS_MAX: usize = 64;
+/// Sets of header fields that a core remembers, to know them again.
+pub const FAMILIAR_HEADS: usize = 4;
+/// Longest set of header fields that is remembered, in bytes.
+pub const FAMILIAR_BYTES_MAX: usize = 2 * 1024;
 /// Longest request ID that is taken from a client, in characters.
 pub const REQUEST_ID_CHARS_MAX: usize = 128;
 /// Longest chunk-size line of a chunked body, in bytes, extensions included.

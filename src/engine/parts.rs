@@ -13,6 +13,7 @@ use crate::metrics::{BackpressureReason, CoreMetrics, ProcessFacts, ProcessStats
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer;
 use crate::protocol::auth::{AuthFailure, Tokens};
+use crate::protocol::familiar::FamiliarHeads;
 use crate::protocol::route::{Method, Route};
 use crate::routing::{Router, ShardId};
 use crate::session::ConnId;
@@ -219,6 +220,8 @@ pub struct Parts {
     pub metrics: CoreMetrics,
     /// The rules.
     pub settings: Settings,
+    /// Reads request heads.
+    pub heads: FamiliarHeads,
     /// Makes request IDs.
     pub request_ids: RequestIds,
     /// Answered in this wake-up.
@@ -329,6 +332,7 @@ impl Parts {
             forward: Forward::new(me, commands_max),
             metrics: CoreMetrics::default(),
             settings,
+            heads: FamiliarHeads::default(),
             request_ids: ids,
             answered: Vec::with_capacity(256),
             draining: false,

@@ -55,8 +55,8 @@ pub const RECEIVE_STEP_BYTES: usize = 32 * 1024;
 
 /// Smallest block of a shard's log: holds the longest record.
 pub const BLOCK_BYTES_MIN: usize = 32 * 1024;
-/// Largest block of a shard's log.
-pub const BLOCK_BYTES_MAX: usize = 1024 * 1024;
+/// Largest block of a shard's log: a huge page.
+pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// A shard's log has about this many blocks when its part of the budget is used up.
 pub const BLOCKS_PER_SHARD: u64 = 512;
 /// Blocks that must be free or on their way to be free before a block is opened: one for what is written, one for what

@@ -57,6 +57,8 @@ pub const RECEIVE_STEP_BYTES: usize = 32 * 1024;
 pub const BLOCK_BYTES_MIN: usize = 32 * 1024;
 /// Largest block of a shard's log: a huge page.
 pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Block of the log of a shard without a budget.
+pub const BLOCK_BYTES_UNLIMITED: usize = 1024 * 1024;
 /// A shard's log has about this many blocks when its part of the budget is used up.
 pub const BLOCKS_PER_SHARD: u64 = 512;
 /// Blocks that must be free or on their way to be free before a block is opened: one for what is written, one for what
@@ -90,6 +92,8 @@ pub const OUTPUT_HIGH_WATER_BYTES: usize = 128 * 1024;
 pub const BUFFERS_SHARE_DIVISOR: u64 = 8;
 /// What a connection takes besides its buffers, in bytes: its socket, its task, its place in the tables.
 pub const CONNECTION_BYTES: u64 = 1024;
+/// A connection that has been silent for so long keeps no empty buffers, in milliseconds.
+pub const BUFFERS_KEPT_MS: u64 = 1_000;
 /// A buffer that grew beyond this is given back when it becomes empty.
 pub const BUFFER_KEEP_BYTES: usize = 16 * 1024;
 

@@ -165,6 +165,14 @@ impl Outbox {
         }
     }
 
+    /// Gives back the buffers that hold nothing.
+    pub fn give_back_buffers(&mut self) {
+        if self.is_empty() {
+            (self.bytes, self.sent) = (Vec::new(), 0);
+            (self.slots, self.going) = (VecDeque::new(), VecDeque::new());
+        }
+    }
+
     /// The memory that it takes, in bytes.
     pub const fn footprint(&self) -> u64 {
         (self.bytes.capacity() + self.held) as u64

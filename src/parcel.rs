@@ -3,7 +3,7 @@
 use crate::command::{Command, LeaseId, Meta, Outcome, Payload, Put, Refusal, Span, Value, Verb};
 use crate::insight::{Question, Report};
 use crate::limits::BUFFER_KEEP_BYTES;
-use crate::routing::ShardId;
+use crate::routing::{KeyHash, ShardId};
 use crate::time::Mono;
 
 /// Names a parcel at the core that sent it; never used twice.
@@ -146,6 +146,11 @@ impl Parcel {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.commands.is_empty()
+    }
+
+    /// The hashes of the keys of all commands.
+    pub fn hashes(&self) -> impl Iterator<Item = KeyHash> {
+        self.commands.iter().map(|command| command.hash)
     }
 
     /// The key of the command at `place`.
@@ -310,7 +315,6 @@ fn borrowed<'p>(command: &mut Command<Span>, bytes: &'p [u8]) -> Command<&'p [u8
 mod tests {
     use super::*;
     use crate::command::{Conditions, ValueKind, Version};
-    use crate::routing::KeyHash;
     use crate::time::Ttl;
 
     #[test]

@@ -342,6 +342,8 @@ impl Parts {
             self.metrics.backpressure(BackpressureReason::Deadline);
         }
         let Self { me, router, shard, hot_keys, metrics, .. } = self;
+        parcel.hashes().for_each(|hash| shard.foresee(hash));
+        parcel.hashes().for_each(|hash| shard.foresee_entry(hash));
         parcel.apply(|command, sink| {
             assert!(router.owner(command.hash) == *me, "a command goes to the core that owns its key");
             if too_late {

@@ -15,7 +15,7 @@ use crate::protocol::answer;
 use crate::protocol::auth::{AuthFailure, Tokens};
 use crate::protocol::familiar::FamiliarHeads;
 use crate::protocol::route::{Method, Route};
-use crate::routing::{Router, ShardId};
+use crate::routing::{KeyHash, Router, ShardId};
 use crate::session::ConnId;
 use crate::session::request_id::RequestIds;
 use crate::shard::Shard;
@@ -348,6 +348,20 @@ impl Parts {
             slow_log: SlowLog::default(),
             busy: Busy::default(),
             insight_bytes: 0,
+        }
+    }
+
+    /// See [`Shard::foresee`]; nothing if the key belongs to another core.
+    pub(crate) fn foresee(&self, hash: KeyHash) {
+        if self.router.owner(hash) == self.me {
+            self.shard.foresee(hash);
+        }
+    }
+
+    /// See [`Shard::foresee_entry`]; nothing if the key belongs to another core.
+    pub(crate) fn foresee_entry(&self, hash: KeyHash) {
+        if self.router.owner(hash) == self.me {
+            self.shard.foresee_entry(hash);
         }
     }
 

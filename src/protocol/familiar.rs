@@ -21,8 +21,9 @@ pub struct FamiliarHeads {
 /// All that follows the target of a request, and what it means.
 #[derive(Debug)]
 struct Familiar {
-    /// From the space before the version to the empty line, both included.
+    /// From the space before the version to the empty line, both included; but not what the token was.
     bytes: Vec<u8>,
+    token: Option<Span>,
     http11: bool,
     keep_alive: bool,
     body: BodyLength,
@@ -43,7 +44,7 @@ impl FamiliarHeads {
     /// See [`head::parse`].
     pub fn parse<'b>(&mut self, buf: &'b [u8]) -> Result<Option<(Head<'b>, usize)>, HeadError> {
         let Some((method, target, rest)) = request_line(buf) else { return head::parse(buf) };
-        if let Some(place) = self.known.iter().position(|known| rest.starts_with(&known.bytes)) {
+        if let Some(place) = self.known.iter().position(|known| known.is_in(rest)) {
             self.known.swap(0, place);
             let known = &self.known[0];
             let len = buf.len() - rest.len() + known.bytes.len();
@@ -92,18 +93,29 @@ fn request_line(buf: &[u8]) -> Option<(Method, &str, &[u8])> {
 
 impl Familiar {
     /// What `head` says apart from its request line, which `bytes` follow. Conditions are not worth remembering: they name
-    /// a version. And nothing is that has a token in it: to compare it with other requests takes a time that tells how much
-    /// of it somebody has guessed.
+    /// a version.
     fn new(head: &Head<'_>, bytes: &[u8]) -> Option<Self> {
-        if head.credentials != Credentials::None || !head.if_match.is_empty() || !head.if_none_match.is_empty() {
+        let (token, secrets) = match head.credentials {
+            Credentials::None => (None, 0),
+            Credentials::Token(token) => (Some(span(bytes, token).filter(|_| is_visible(token))?), 1),
+            Credentials::Malformed => return None,
+        };
+        // To compare what is secret with what others send takes a time that tells how much of it they have guessed. So the
+        // token is left out, and where there is more, nothing is remembered.
+        if secrets_in(bytes) != secrets || !head.if_match.is_empty() || !head.if_none_match.is_empty() {
             return None;
+        }
+        let mut kept = bytes.to_vec();
+        if let Some((start, len)) = token {
+            kept[start..start + len].fill(0);
         }
         let of_text = |text: Option<&str>| match text {
             None => Some(None),
             Some(text) => span(bytes, text.as_bytes()).map(Some),
         };
         Some(Self {
-            bytes: bytes.to_vec(),
+            bytes: kept,
+            token,
             http11: head.http11,
             keep_alive: head.keep_alive,
             body: head.body,
@@ -113,6 +125,20 @@ impl Familiar {
             accept_encoding: of_text(head.accept_encoding)?,
             content_type: of_text(head.content_type)?,
         })
+    }
+
+    /// Whether `rest` begins with these bytes, whatever its token is.
+    fn is_in(&self, rest: &[u8]) -> bool {
+        let Some(rest) = rest.get(..self.bytes.len()) else { return false };
+        match self.token {
+            None => rest == self.bytes,
+            Some((start, len)) => {
+                let end = start + len;
+                rest[..start] == self.bytes[..start]
+                    && rest[end..] == self.bytes[end..]
+                    && is_visible(&rest[start..end])
+            }
+        }
     }
 
     /// The head whose line says this, and which goes on with `rest`.
@@ -129,7 +155,7 @@ impl Familiar {
             body: self.body,
             expect_continue: self.expect_continue,
             request_id: self.request_id.map(text),
-            credentials: Credentials::None,
+            credentials: self.token.map_or(Credentials::None, |token| Credentials::Token(bytes(token))),
             if_match: FieldLines::new(),
             if_none_match: FieldLines::new(),
             accept: self.accept.map(text),
@@ -137,6 +163,20 @@ impl Familiar {
             content_type: self.content_type.map(text),
         }
     }
+}
+
+/// Whether these bytes cannot end a line, a word or a list.
+fn is_visible(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |all, byte| all & byte.is_ascii_graphic() & (*byte != b','))
+}
+
+/// How many fields there are that can hold a secret.
+fn secrets_in(bytes: &[u8]) -> usize {
+    const NAMES: [&[u8]; 4] = [b"x-api-token:", b"authorization:", b"proxy-authorization:", b"cookie:"];
+    let is_secret = |line: &[u8]| {
+        NAMES.iter().any(|name| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
+    };
+    bytes.split(|byte| *byte == b'\n').filter(|line| is_secret(line)).count()
 }
 
 /// Where `part` lies in `whole`, if it does; a head may also say something that stands nowhere.
@@ -152,7 +192,7 @@ mod tests {
     use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
     /// Lines that heads are put together from; some make a head that is refused.
-    const FIELDS: [&str; 16] = [
+    const FIELDS: [&str; 20] = [
         "Host: h\r\n",
         "Host: h\r\n",
         "Host: h\r\n",
@@ -160,6 +200,10 @@ mod tests {
         "Accept: */*\r\n",
         "Accept: application/octet-stream\r\n",
         "X-API-Token: token-1\r\n",
+        "X-API-Token: tok\0n-1\r\n",
+        "X-API-Token: token 1\r\n",
+        "x-api-token: t,ken-1\r\n",
+        "Cookie: a=b\r\n",
         "Authorization: Bearer token-2\r\n",
         "Authorization: Basic x\r\n",
         "X-Request-ID: abc\r\n",
@@ -233,6 +277,26 @@ mod tests {
         }
         assert_eq!(heads.known.len(), 1);
         assert_eq!(heads.unfamiliar, 0);
+    }
+
+    #[test]
+    fn a_token_is_not_remembered_and_another_one_is_taken_for_what_it_is() {
+        let mut heads = FamiliarHeads::default();
+        let text = |token: &str| format!("GET /a HTTP/1.1\r\nHost: h\r\nX-API-Token: {token}\r\n\r\n");
+        let (first, other) = (text("secret-1"), text("guess--2"));
+        assert!(heads.parse(first.as_bytes()).is_ok());
+        assert_eq!(memchr::memmem::find(&heads.known[0].bytes, b"secret"), None);
+        let (head, _) = heads.parse(other.as_bytes()).expect("a head").expect("a whole one");
+        assert_eq!((head.credentials, heads.unfamiliar), (Credentials::Token(b"guess--2"), 0));
+        for two_secrets in ["a\r\nCookie: b", "a\r\nAuthorization: Bearer b"] {
+            let mut heads = FamiliarHeads::default();
+            assert!(heads.parse(text(two_secrets).as_bytes()).is_ok());
+            assert!(heads.known.is_empty(), "{two_secrets}");
+        }
+        for not_a_token in ["a\r\nB: cd", "abc defg", "abc\tdefg", "a\r\n\r\nbcd"] {
+            let text = text(not_a_token);
+            assert_eq!(outcome(heads.parse(text.as_bytes())), outcome(head::parse(text.as_bytes())));
+        }
     }
 
     #[test]

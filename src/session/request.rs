@@ -151,6 +151,7 @@ impl Session {
         let mut scratch = KeyBuf::new();
         let key = decode_key(key, &mut scratch)?;
         let hash = cx.parts.router.hash(key);
+        cx.parts.foresee(hash);
         let conditions = conditions::conditions(head)?;
         let options = QueryOptions::parse(head.query)?;
         let mut ticket = self.ticket(cx, head, Route::Kv);
@@ -164,6 +165,7 @@ impl Session {
         };
         ticket.keep_alive &= self.skip_body(cx, head);
         let keep_alive = ticket.keep_alive;
+        cx.parts.foresee_entry(hash);
         self.ask(cx, ticket, Command { key, hash, verb });
         self.request_ends(cx, keep_alive);
         Ok(0)
@@ -180,6 +182,7 @@ impl Session {
         let mut scratch = KeyBuf::new();
         let key = decode_key(key, &mut scratch)?;
         let hash = cx.parts.router.hash(key);
+        cx.parts.foresee(hash);
         let conditions = conditions::conditions(head)?;
         let ttl = QueryOptions::parse(head.query)?.ttl;
         let media = media_type(head.content_type)?;
@@ -195,6 +198,7 @@ impl Session {
             ticket.expected = conditions::expected_text(&head.if_match);
             let target = PutTarget { key, hash, conditions, ttl };
             let keep_alive = ticket.keep_alive;
+            cx.parts.foresee_entry(hash);
             self.put_in_place(cx, ticket, target, media, body)?;
             self.request_ends(cx, keep_alive);
             return Ok(body.len());

@@ -11,6 +11,7 @@
 
 use super::log::Loc;
 use crate::limits::{INDEX_TABLES_MAX, INDEX_TABLES_MIN};
+use crate::memory::prefetch;
 use crate::routing::KeyHash;
 
 const TAG_BITS: u32 = 15;
@@ -206,6 +207,14 @@ impl Index {
 
     fn table_of(&self, hash: KeyHash) -> usize {
         hash.0 as usize & (self.tables.len() - 1)
+    }
+
+    /// Has the processor fetch where [`Index::find`] will look.
+    pub fn foresee(&self, hash: KeyHash) {
+        let table = &self.tables[self.table_of(hash)];
+        if let Some(slot) = table.slots.get(table.home(tag_of(hash))) {
+            prefetch(slot);
+        }
     }
 
     /// The entry under `hash` that `is_it` accepts; asked only about entries whose hashes are much the same.

@@ -44,6 +44,7 @@ mod write;
 use crate::blob::Blob;
 use crate::command::{Command, LeaseId, Outcome, Verb};
 use crate::limits::{SHARD_BUDGET_BYTES_MIN, STREAM_STEP_BYTES};
+use crate::memory::prefetch;
 use crate::routing::{KeyHash, KeyHasher};
 use crate::time::{Mono, Now};
 use budget::Budget;
@@ -275,6 +276,20 @@ impl Shard {
     /// Milliseconds since the shard began, as times are kept in records.
     fn since_ms(&self, now: Now) -> u64 {
         now.mono().as_millis() - self.began_ms()
+    }
+
+    /// Has the processor fetch what it takes to find the entry under `hash`: a lookup is two waits for memory, one after the
+    /// other, each as long as a hundred instructions or more. To be called some time before [`Shard::foresee_entry`].
+    pub fn foresee(&self, hash: KeyHash) {
+        self.index.foresee(hash);
+    }
+
+    /// Has the processor fetch the beginning of the entry under `hash`. To be called some time before the entry is asked for.
+    pub fn foresee_entry(&self, hash: KeyHash) {
+        let found = self.index.find(hash, |_| true);
+        if let Some(first) = found.and_then(|loc| self.log.at(loc).first()) {
+            prefetch(first);
+        }
     }
 
     fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Loc> {

@@ -3,6 +3,11 @@
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher as _;
 
+/// The name of the hash, as clients know it.
+pub const HASH_NAME: &str = "siphash-1-3";
+/// What [`Router::owner`] computes, for clients that send each request to the core that owns its key.
+pub const OWNER_RULE: &str = "((hash >> 32) * shards) >> 32";
+
 /// The number of a core, and of the one shard that it owns: 0 up to one less than the number of shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
@@ -58,6 +63,7 @@ impl KeyHasher {
 pub struct Router {
     hasher: KeyHasher,
     shards: u16,
+    seed: [u64; 2],
 }
 
 impl Router {
@@ -68,7 +74,7 @@ impl Router {
     #[must_use]
     pub fn new(shards: u16, seed: [u64; 2]) -> Self {
         assert!(shards > 0, "a cache has at least one shard");
-        Self { hasher: KeyHasher::new(seed), shards }
+        Self { hasher: KeyHasher::new(seed), shards, seed }
     }
 
     /// What it hashes with; the shards that it routes to must have the same.
@@ -81,6 +87,12 @@ impl Router {
     #[must_use]
     pub const fn shards(&self) -> u16 {
         self.shards
+    }
+
+    /// The secret. Whoever is told it can choose keys that pile up on one shard.
+    #[must_use]
+    pub const fn seed(&self) -> [u64; 2] {
+        self.seed
     }
 
     /// The hash of `key`, under this process's secret.

@@ -30,6 +30,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// Where every core listens; port 0 means any free port, the same one for all cores.
     pub listen: SocketAddr,
+    /// Where core 0 listens alone; core i does so i ports further. Port 0 means any free one for each core.
+    pub shard_ports_from: Option<u16>,
     /// The tokens that allow writes; at least one.
     pub tokens: Vec<Token>,
     /// The token that was made because none was configured, for its owner to see once. It is in `tokens` as well.
@@ -126,7 +128,8 @@ impl Config {
     }
 
     /// Reads the sources again, for a server that runs under `self`. What only a restart can change stays as it is
-    /// (address, port, shards, eviction policy), with a warning where the sources want something else; and so does a token that was made.
+    /// (address, ports, shards, eviction policy), with a warning where the sources want something else; and so does a token
+    /// that was made.
     ///
     /// # Errors
     /// Every problem at once; the server then goes on under `self`.

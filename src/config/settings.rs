@@ -152,6 +152,9 @@ settings! {
     PORT, "port", "port", "PORT",
         Default::Value("8080"), Allowed::Integer { min: 0, max: 65_535 },
         "Port that every core listens on; 0 takes any free one.";
+    SHARD_PORTS_FROM, "shard_ports_from", "shard-ports-from", "PORT",
+        Default::Unset("there are none"), Allowed::Integer { min: 0, max: 65_535 },
+        "First of as many ports as there are shards, on which one core each listens besides; 0 takes any free ones.";
     API_TOKEN, "api_token", "api-token", "TOKENS",
         Default::Unset("a random token is made and printed once"),
         Allowed::Secret("1 to 64 tokens separated by commas, each of 1 to 4096 visible ASCII characters"),

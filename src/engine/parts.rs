@@ -20,6 +20,7 @@ use crate::session::request_id::RequestIds;
 use crate::shard::Shard;
 use crate::time::{Mono, Now};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// The rules of one core, from the configuration; what is a limit of the whole process there is this core's share here.
 #[derive(Clone, Debug)]
@@ -194,6 +195,8 @@ pub struct Parts {
     pub me: ShardId,
     /// Whose key is it.
     pub router: Router,
+    /// The ports on which one core each listens, by its number; empty if there are none.
+    pub shard_ports: Arc<[u16]>,
     /// This core's shard.
     pub shard: Shard,
     /// Parcels under way.
@@ -279,6 +282,7 @@ impl Parts {
         Self {
             me,
             router,
+            shard_ports: Arc::default(),
             shard,
             forward: Forward::new(me, commands_max),
             metrics: CoreMetrics::default(),

@@ -64,6 +64,8 @@ pub enum Route {
     HotKeys,
     /// The requests that took longest.
     SlowLog,
+    /// Which core owns which key, and where it listens.
+    Topology,
     /// The API's description.
     OpenApi,
     /// The page to read and try the API.
@@ -76,7 +78,7 @@ pub enum Route {
 
 impl Route {
     /// All routes, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Kv,
         Self::BatchGet,
         Self::BatchSet,
@@ -87,6 +89,7 @@ impl Route {
         Self::Metrics,
         Self::HotKeys,
         Self::SlowLog,
+        Self::Topology,
         Self::OpenApi,
         Self::Docs,
         Self::Dashboard,
@@ -107,6 +110,7 @@ impl Route {
             Self::Metrics => "/metrics",
             Self::HotKeys => "/v1/admin/hotkeys",
             Self::SlowLog => "/v1/admin/slowlog",
+            Self::Topology => "/v1/topology",
             Self::OpenApi => "/openapi.json",
             Self::Docs => "/docs",
             Self::Dashboard => "/dashboard",
@@ -144,6 +148,7 @@ impl Route {
             | Self::Metrics
             | Self::HotKeys
             | Self::SlowLog
+            | Self::Topology
             | Self::OpenApi
             | Self::Docs
             | Self::Dashboard => ("GET, HEAD", &[Get, Head]),

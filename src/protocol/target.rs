@@ -54,6 +54,7 @@ pub fn resolve(method: Method, path: &str) -> Target<'_> {
         "/metrics" => Route::Metrics,
         "/v1/admin/hotkeys" => Route::HotKeys,
         "/v1/admin/slowlog" => Route::SlowLog,
+        "/v1/topology" => Route::Topology,
         "/openapi.json" => Route::OpenApi,
         "/docs" => Route::Docs,
         "/dashboard" => Route::Dashboard,
@@ -239,7 +240,15 @@ mod tests {
         assert_eq!(resolve(Post, "/v1/kv/incr"), Target::Fixed(Route::Incr));
         assert_eq!(resolve(Get, "/docs/page.js"), Target::Fixed(Route::Docs));
         assert_eq!(resolve(Get, "/dashboard/page.js"), Target::Fixed(Route::Dashboard));
-        for fixed in [Route::Readyz, Route::Metrics, Route::SlowLog, Route::OpenApi, Route::Docs, Route::Dashboard] {
+        for fixed in [
+            Route::Readyz,
+            Route::Metrics,
+            Route::SlowLog,
+            Route::Topology,
+            Route::OpenApi,
+            Route::Docs,
+            Route::Dashboard,
+        ] {
             assert_eq!(resolve(Get, fixed.template()).route(), fixed);
         }
     }

@@ -30,13 +30,14 @@ use core::{Core, Pause};
 use glommio::net::TcpListener;
 use glommio::{LocalExecutorBuilder, Placement};
 use lanes::{Facts, Lanes, Outside};
+use listen::Listeners;
 use notify::Notifier;
 use scribe::Scribe;
 use socket2::Socket;
 use start::StartError;
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _};
+use std::os::fd::{AsRawFd, FromRawFd as _, IntoRawFd as _, RawFd};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -110,7 +111,7 @@ struct Seed {
     engine: Engine,
     lanes: Lanes,
     scribe: Scribe,
-    listener: Socket,
+    listeners: Vec<Socket>,
     stop: Arc<AtomicBool>,
     /// Whether connections are let in.
     open: Arc<AtomicBool>,
@@ -125,9 +126,7 @@ impl Server {
     /// What kept a core from starting.
     fn start(config: Config, notifier: Notifier, log: &logging::Handle) -> Result<Self, StartError> {
         let connections_possible = start::check(config.shards)?;
-        let (sockets, address) = listen::bind(config.listen, config.shards)?;
-        let of_cores = sockets.iter().map(Socket::try_clone).collect::<std::io::Result<Vec<_>>>();
-        let of_cores = of_cores.map_err(|error| StartError::new(format!("cannot duplicate a socket: {error}")))?;
+        let sockets = Listeners::bind(&config)?;
         let (stop, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let open_connections = Arc::new(AtomicUsize::new(0));
         let (ready, readiness) = mpsc::channel();
@@ -139,21 +138,23 @@ impl Server {
         let server = Self { config, cores, stop, connections_possible, reloads, metrics_interval_ms, notifier };
         desk.start(server.cores.clone())?;
         let secrets = Secrets::draw()?;
-        for ((number, listener), lanes) in (0..).zip(of_cores).zip(lanes) {
+        for ((number, listeners), lanes) in (0..).zip(sockets.of_cores()?).zip(lanes) {
             let config = &server.config;
             let cpu = config.cpus[usize::from(number) % config.cpus.len()];
-            let engine = Engine::new(parts(config, ShardId(number), server.rules(number), &secrets)?);
+            let mut parts = parts(config, ShardId(number), server.rules(number), &secrets)?;
+            parts.shard_ports = Arc::clone(&sockets.shard_ports);
+            let engine = Engine::new(parts);
             let (stop, open) = (Arc::clone(&server.stop), Arc::clone(&open));
             let (open_connections, ready) = (Arc::clone(&open_connections), ready.clone());
             let scribe = scribe.clone();
-            spawn(Seed { number, cpu, engine, lanes, scribe, listener, stop, open, open_connections, ready })?;
+            spawn(Seed { number, cpu, engine, lanes, scribe, listeners, stop, open, open_connections, ready })?;
         }
         drop(ready);
         server.await_cores(&readiness, log)?;
-        listen::open(&sockets, address)?;
+        sockets.open()?;
         open.store(true, Ordering::Release);
-        announce(&server.config, address);
-        server.notifier.ready(&format!("serving {address} with {} shards", server.config.shards));
+        announce(&server.config, &sockets);
+        server.notifier.ready(&format!("serving {} with {} shards", sockets.address, server.config.shards));
         Ok(server)
     }
 
@@ -239,10 +240,11 @@ impl Server {
     }
 }
 
-fn announce(config: &Config, address: std::net::SocketAddr) {
+fn announce(config: &Config, listeners: &Listeners) {
     let budget = config.memory_budget_bytes.unwrap_or(0);
-    let address = address.to_string();
-    tracing::info!(address, shards = config.shards, cpus = ?config.cpus, memory_budget_bytes = budget, "listening");
+    let (address, ports, cpus) = (listeners.address.to_string(), &listeners.shard_ports, &config.cpus);
+    let shards = config.shards;
+    tracing::info!(address, shard_ports = ?ports, shards, ?cpus, memory_budget_bytes = budget, "listening");
     if let Some(token) = &config.generated_token {
         let token = token.expose();
         // To the one who started the server: it is no line of the log.
@@ -336,18 +338,20 @@ fn name_this_thread(name: &str) {
 }
 
 async fn live(seed: Seed) {
-    let Seed { number, engine, lanes, scribe, listener, stop, open, open_connections, ready, .. } = seed;
-    let fd = listener.as_raw_fd();
-    // SAFETY: the descriptor was just given up by its only owner, and the new owner is a listener as it was.
-    let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
+    let Seed { number, engine, lanes, scribe, listeners, stop, open, open_connections, ready, .. } = seed;
     let core = Rc::new(RefCell::new(Core::new(engine, lanes, scribe, stop, open_connections)));
-    glommio::spawn_local(pump::accept(Rc::clone(&core), listener, open)).detach();
+    let fds: Vec<RawFd> = listeners.iter().map(AsRawFd::as_raw_fd).collect();
+    for listener in listeners {
+        // SAFETY: the descriptor was just given up by its only owner, and the new owner is a listener as it was.
+        let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
+        glommio::spawn_local(pump::accept(Rc::clone(&core), listener, Arc::clone(&open))).detach();
+    }
     let _ = ready.send(Ok(number));
     drop(ready);
     loop {
         match poll_fn(|cx| core.borrow_mut().poll_doorbell(cx)).await {
             Pause::Breathe => pump::breathe().await,
-            Pause::AcceptTheRest => pump::accept_the_rest(&core, fd),
+            Pause::AcceptTheRest => fds.iter().for_each(|&fd| pump::accept_the_rest(&core, fd)),
         }
     }
 }

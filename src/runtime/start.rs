@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 /// glommio refuses to start an executor below this limit, in bytes.
 const MEMLOCK_MIN: u64 = 512 * 1024;
-/// File descriptors that a core needs for itself: three rings, two eventfds, a listener, timers.
+/// File descriptors that a core needs for itself: three rings, two eventfds, up to two listeners, timers.
 const FDS_PER_CORE: u64 = 16;
 /// File descriptors of the process besides its cores and connections.
 const FDS_OF_PROCESS: u64 = 32;
@@ -24,21 +24,25 @@ impl StartError {
         Self(reason.into())
     }
 
-    pub(super) fn listen(address: SocketAddr, error: &io::Error) -> Self {
+    /// `setting` is where the port comes from.
+    pub(super) fn listen(address: SocketAddr, setting: &str, error: &io::Error) -> Self {
         let what_to_do = match error.kind() {
             io::ErrorKind::AddrInUse => {
-                format!("another process listens on port {} (see `ss -ltnp`): stop it, or set PORT", address.port())
+                format!(
+                    "another process listens on port {} (see `ss -ltnp`): stop it, or set {setting}",
+                    address.port()
+                )
             }
             io::ErrorKind::PermissionDenied => {
                 format!(
-                    "port {} needs privileges: set PORT to 1024 or more, or grant CAP_NET_BIND_SERVICE",
+                    "port {} needs privileges: set {setting} to 1024 or more, or grant CAP_NET_BIND_SERVICE",
                     address.port()
                 )
             }
             io::ErrorKind::AddrNotAvailable => {
                 format!("this machine has no address {}: set HOST to one of `ip address`", address.ip())
             }
-            _ => "check HOST and PORT".to_owned(),
+            _ => format!("check HOST and {setting}"),
         };
         Self(format!("cannot listen on {address}: {error}; {what_to_do}"))
     }

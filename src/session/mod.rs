@@ -21,6 +21,7 @@ mod request;
 pub mod request_id;
 mod stream;
 mod ticket;
+mod topology;
 mod writing;
 
 use crate::engine::parts::{Host, Parts};

@@ -134,6 +134,7 @@ impl Session {
                 self.begin_body(cx, head, Route::BatchSet, sink, following)
             }
             Target::Fixed(route @ (Route::OpenApi | Route::Docs | Route::Dashboard)) => self.give_file(cx, head, route),
+            Target::Fixed(Route::Topology) => Ok(self.tell_topology(cx, head)),
             Target::Fixed(Route::Incr) => self.begin_body(cx, head, Route::Incr, Sink::incr(), following),
             Target::Fixed(route) => self.ask_admin(cx, head, route),
         }
@@ -280,7 +281,7 @@ const fn needs_token(route: Route, method: Method, reads_too: bool) -> bool {
     match route {
         Route::Kv => reads_too || !matches!(method, Method::Get | Method::Head),
         Route::BatchGet => reads_too,
-        Route::BatchSet | Route::BatchDelete | Route::Incr | Route::HotKeys | Route::SlowLog => true,
+        Route::BatchSet | Route::BatchDelete | Route::Incr | Route::HotKeys | Route::SlowLog | Route::Topology => true,
         Route::Healthz
         | Route::Readyz
         | Route::Metrics

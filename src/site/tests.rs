@@ -10,6 +10,7 @@ use crate::limits::{
 use crate::protocol::answer::ErrorCode;
 use crate::protocol::route::{Method, Route};
 use crate::protocol::target::{Target, allow_header, resolve};
+use crate::routing::{HASH_NAME, OWNER_RULE};
 use crate::time::Ttl;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -86,7 +87,11 @@ fn the_limits_are_those_of_the_server() {
     let request_id = &description["components"]["headers"]["X-Request-ID"]["schema"]["maxLength"];
     assert_eq!(number(request_id), REQUEST_ID_CHARS_MAX);
     assert_eq!(description["components"]["headers"]["Retry-After"]["example"], RETRY_AFTER_SECS);
-    assert_eq!(schema(&description, "Readiness")["properties"]["shards"]["maximum"], SHARDS_MAX);
+    for answer in ["Readiness", "Topology"] {
+        assert_eq!(schema(&description, answer)["properties"]["shards"]["maximum"], SHARDS_MAX);
+    }
+    let topology = &schema(&description, "Topology")["properties"];
+    assert_eq!((&topology["hash"]["const"], &topology["owner"]["const"]), (&HASH_NAME.into(), &OWNER_RULE.into()));
     let delta = &schema(&description, "IncrRequest")["properties"]["delta"];
     assert_eq!((delta["minimum"].as_i64(), delta["maximum"].as_i64()), (Some(i64::MIN), Some(i64::MAX)));
     let kinds = ValueKind::ALL.map(ValueKind::name);
@@ -95,7 +100,8 @@ fn the_limits_are_those_of_the_server() {
     }
     let (mut lists, mut ttls) = (0, 0);
     walk(&description, &mut |object| {
-        if let Some(items_max) = object.get("maxItems") {
+        // A list that always has the same length has no limit.
+        if let Some(items_max) = object.get("maxItems").filter(|&max| object.get("minItems") != Some(max)) {
             lists += 1;
             assert_eq!(number(items_max), BATCH_ITEMS_MAX);
         }

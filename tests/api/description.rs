@@ -174,7 +174,7 @@ fn provoke_posts(it: &mut Description, server: &Server) {
 
 fn provoke_reports_and_files(it: &mut Description, server: &Server) {
     let pages = ["/openapi.json", "/docs", "/dashboard"];
-    let reports = ["/healthz", "/readyz", "/metrics", "/v1/admin/hotkeys", "/v1/admin/slowlog"];
+    let reports = ["/healthz", "/readyz", "/metrics", "/v1/admin/hotkeys", "/v1/admin/slowlog", "/v1/topology"];
     for target in reports.into_iter().chain(pages) {
         for method in ["GET", "HEAD"] {
             let answer = it.ask(server, target, &Request { method, target, ..Request::default() }).expect_status(200);

@@ -26,5 +26,6 @@ mod raw_values;
 mod reload;
 mod spread;
 mod start_errors;
+mod topology;
 mod ttl;
 mod values;

@@ -51,3 +51,15 @@ fn a_second_server_on_the_same_port_is_refused() {
     assert_names(&line, &[&port, "in use", "set PORT"]);
     server.client().get_path("/healthz").expect_status(200);
 }
+
+#[test]
+fn a_port_of_a_core_that_somebody_has_is_told_and_nobody_is_joined() {
+    let server = Server::start(&[("SHARDS", "2"), ("SHARD_PORTS_FROM", "0")]);
+    let topology: serde_json::Value = server.client().get_path("/v1/topology").expect_status(200).json();
+    let taken = [server.address().port().to_string(), topology["ports"][1].to_string()];
+    for port in taken {
+        let line = refusal(&Launch::new(&[("SHARDS", "1"), ("SHARD_PORTS_FROM", &port)]));
+        assert_names(&line, &[&port, "in use", "set SHARD_PORTS_FROM"]);
+    }
+    server.client().get_path("/healthz").expect_status(200);
+}

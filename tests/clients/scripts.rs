@@ -4,20 +4,29 @@
 
 use crate::support::{Server, TOKEN};
 use crate::tools;
+use std::process::Command;
 
 /// Size of the large values that are sent both ways, in MiB.
 const LARGE_MIB: &str = "20";
 
 #[track_caller]
 fn run(program: &str, script: &str) {
-    let server = Server::start(&[("SHARDS", "4"), ("MEMORY_BUDGET_BYTES", "1073741824")]);
+    let server = start();
+    tools::succeed(client(program, script, &server));
+}
+
+fn start() -> Server {
+    Server::start(&[("SHARDS", "4"), ("MEMORY_BUDGET_BYTES", "1073741824"), ("SHARD_PORTS_FROM", "0")])
+}
+
+fn client(program: &str, script: &str, server: &Server) -> Command {
     let mut command = tools::command(program);
     command.arg(format!("{}/tests/clients/scripts/{script}", env!("CARGO_MANIFEST_DIR")));
     command.env("CACHE_URL", format!("http://{}", server.address()));
     command.env("CACHE_TOKEN", TOKEN).env("LARGE_MIB", LARGE_MIB).env("CACHE_PID", server.pid().to_string());
     // Nothing is to be written beside the sources.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
-    tools::succeed(command);
+    command
 }
 
 #[test]
@@ -33,6 +42,14 @@ fn python_requests_goes_through_the_contract() {
 #[test]
 fn python_httpx_goes_through_the_contract() {
     run("python", "httpx_client.py");
+}
+
+#[test]
+fn the_example_of_a_shard_aware_client_causes_no_hop() {
+    let (server, other) = (start(), start());
+    let mut command = client("python", "shard_aware_client.py", &server);
+    command.env("CACHE_OTHER_URL", format!("http://{}", other.address()));
+    tools::succeed(command);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod service;
 
-use crate::support::{Client, eventually};
+use crate::support::{Client, eventually, free_ports};
 use crate::{repository, stand_ins, tools};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
@@ -25,6 +25,10 @@ const PATHS: [&str; 6] =
     ["/etc/cache-service", "/etc/logrotate.d", "/etc/systemd", "/var/log", "/usr/local/bin", "/usr/local/lib"];
 /// What the page calls the server.
 const ADDRESS: &str = "localhost:8080";
+/// Where the page has the ports of the cores begin.
+const SHARD_PORT: &str = "9000";
+/// More cores than the page's server has here.
+const SHARDS_MAX: u16 = 8;
 /// How many free ports are tried: somebody else may take one between our finding it and the server's taking it.
 const STARTS_MAX: usize = 5;
 
@@ -35,6 +39,7 @@ pub struct Machine(Arc<Inner>);
 pub struct Inner {
     folder: TempDir,
     address: SocketAddr,
+    shard_port: u16,
     server: Mutex<Server>,
     notified: Arc<Mutex<Vec<String>>>,
 }
@@ -93,7 +98,7 @@ impl Inner {
     fn installed(address: SocketAddr, settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder to work in");
         let notified = Arc::default();
-        let machine = Self { folder, address, server: Mutex::default(), notified };
+        let machine = Self { folder, address, shard_port: free_ports(SHARDS_MAX), server: Mutex::default(), notified };
         let mut install = tools::command("sh");
         install.arg(repository("systemd/install")).env("DESTDIR", machine.root());
         tools::succeed({
@@ -152,6 +157,7 @@ impl Inner {
 
     /// A text with the paths and the address of this machine.
     pub fn here(&self, text: &str) -> String {
+        let text = text.replace(SHARD_PORT, &self.shard_port.to_string());
         let mut text = text.replace(ADDRESS, &self.address.to_string());
         for path in PATHS {
             text = text.replace(path, &self.path(path).display().to_string());

@@ -13,7 +13,8 @@ use std::os::unix::fs::PermissionsExt as _;
 /// What the machine is given besides its defaults: something that differs where it matters.
 const SETTINGS_OF_OWN: &str = "SHARDS=2\nMEMORY_BUDGET_BYTES=256MiB\n";
 /// Sections whose steps restart the server; nothing else may.
-const RESTARTING: [&str; 3] = ["Deploy and verify", "CPU and memory", "Service outage"];
+const RESTARTING: [&str; 4] =
+    ["Deploy and verify", "CPU and memory", "Ports for clients that choose their core", "Service outage"];
 /// Entries that the server has at the beginning of each section, besides a greeting.
 const ENTRIES: usize = 300;
 /// Bytes of each.

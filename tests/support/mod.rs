@@ -17,6 +17,8 @@ pub use client::{Client, TOKEN};
 pub use http::{Answer, RawConnection};
 pub use server::{Launch, Server};
 
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
@@ -53,4 +55,18 @@ pub fn eventually_equal<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T
         assert!(started.elapsed() < PATIENCE, "{what}: still {seen:?} after {PATIENCE:?}, expected {expected:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The first of so many ports in a row, up to 16, that nobody has and that the kernel gives to nobody by itself. No two
+/// calls of a process find the same, and hardly those of two processes.
+///
+/// # Panics
+/// If there are none.
+#[track_caller]
+pub fn free_ports(count: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let stretches = (12_000..32_000).step_by(16).cycle().skip(std::process::id() as usize * 7 % 1_000);
+    let mut stretches = stretches.skip(NEXT.fetch_add(1, Ordering::Relaxed).into()).take(1_000);
+    let is_free = |from: &u16| (*from..from + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+    stretches.find(is_free).expect("some ports are free")
 }

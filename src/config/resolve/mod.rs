@@ -45,6 +45,22 @@ fn set_defaults(raw: &mut Raw, host: &Host) {
     raw.set_default(&settings::MAX_CONNECTIONS, &connections.max(1).to_string());
 }
 
+/// What only a restart can change.
+#[derive(Clone, Copy)]
+struct Fixed {
+    listen: SocketAddr,
+    shard_ports_from: Option<u16>,
+    shards: u16,
+    eviction_policy: EvictionPolicy,
+}
+
+impl Fixed {
+    const fn of(config: &Config) -> Self {
+        let Config { listen, shard_ports_from, shards, eviction_policy, .. } = *config;
+        Self { listen, shard_ports_from, shards, eviction_policy }
+    }
+}
+
 /// Turns texts into values and collects problems on the way. A refused setting yields a placeholder: the configuration
 /// that would hold it is thrown away because of the problem.
 struct Reader {
@@ -54,15 +70,12 @@ struct Reader {
 
 impl Reader {
     fn config(&mut self, host: Host, running: Option<&Config>) -> Config {
-        let wanted = self.listen();
-        let listen = running.map_or(wanted, |running| running.listen);
-        let wanted_shards = self.number(&settings::SHARDS) as u16;
-        let shards = running.map_or(wanted_shards, |running| running.shards);
-        let wanted_policy = self.eviction_policy();
-        let eviction_policy = running.map_or(wanted_policy, |running| running.eviction_policy);
+        let wanted = self.fixed();
+        let Fixed { listen, shard_ports_from, shards, eviction_policy } = running.map_or(wanted, Fixed::of);
         let (tokens, generated_token) = self.tokens(listen.ip(), running);
         let mut config = Config {
             listen,
+            shard_ports_from,
             tokens,
             generated_token,
             read_requires_auth: self.flag(&settings::READ_REQUIRES_AUTH),
@@ -87,9 +100,29 @@ impl Reader {
         // A configuration with problems is thrown away, so that its warnings would mislead nobody.
         config.warnings.extend(doubts(&config, host.open_files_max, self.is_set(&settings::MAX_ITEM_BYTES)));
         if let Some(running) = running {
-            config.warnings.extend(restart_needed(running, wanted, wanted_shards, wanted_policy));
+            config.warnings.extend(restart_needed(Fixed::of(running), wanted));
         }
         config
+    }
+
+    fn fixed(&mut self) -> Fixed {
+        let (listen, shards) = (self.listen(), self.number(&settings::SHARDS) as u16);
+        let shard_ports_from = self.shard_ports_from(listen.port(), shards);
+        Fixed { listen, shard_ports_from, shards, eviction_policy: self.eviction_policy() }
+    }
+
+    fn shard_ports_from(&mut self, common: u16, shards: u16) -> Option<u16> {
+        let value = self.raw.find(&settings::SHARD_PORTS_FROM)?;
+        let from = self.number(&settings::SHARD_PORTS_FROM) as u16;
+        let last = u32::from(from) + u32::from(shards.max(1)) - 1;
+        if from > 0 && last > u32::from(u16::MAX) {
+            let reason = format!("{shards} shards would need the ports up to {last}");
+            self.refuse(&settings::SHARD_PORTS_FROM, &value, &reason);
+        } else if from > 0 && (u32::from(from)..=last).contains(&u32::from(common)) {
+            let reason = format!("PORT={common} is one of the {shards} ports from there on");
+            self.refuse(&settings::SHARD_PORTS_FROM, &value, &reason);
+        }
+        Some(from)
     }
 
     /// Whether a source sets it, so that the default does not hold.
@@ -304,22 +337,19 @@ fn doubts(config: &Config, open_files_max: Option<u64>, is_item_limit_set: bool)
     doubts
 }
 
-fn restart_needed(
-    running: &Config,
-    wanted: SocketAddr,
-    wanted_shards: u16,
-    wanted_policy: EvictionPolicy,
-) -> Vec<String> {
+fn restart_needed(running: Fixed, wanted: Fixed) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut compare = |name: &str, now: String, wanted: String| {
         if now != wanted {
             warnings.push(format!("{name} stays {now} until a restart makes it {wanted}"));
         }
     };
-    compare("HOST", running.listen.ip().to_string(), wanted.ip().to_string());
-    compare("PORT", running.listen.port().to_string(), wanted.port().to_string());
-    compare("SHARDS", running.shards.to_string(), wanted_shards.to_string());
-    compare("EVICTION_POLICY", running.eviction_policy.name().to_owned(), wanted_policy.name().to_owned());
+    compare("HOST", running.listen.ip().to_string(), wanted.listen.ip().to_string());
+    compare("PORT", running.listen.port().to_string(), wanted.listen.port().to_string());
+    let port = |from: Option<u16>| from.map_or_else(|| "unset".to_owned(), |port| port.to_string());
+    compare("SHARD_PORTS_FROM", port(running.shard_ports_from), port(wanted.shard_ports_from));
+    compare("SHARDS", running.shards.to_string(), wanted.shards.to_string());
+    compare("EVICTION_POLICY", running.eviction_policy.name().to_owned(), wanted.eviction_policy.name().to_owned());
     warnings
 }
 

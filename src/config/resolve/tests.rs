@@ -52,6 +52,30 @@ fn the_policy_of_eviction_is_chosen_at_start_and_stays() {
 }
 
 #[test]
+fn ports_of_shards_have_room_beside_the_common_one() {
+    assert_eq!(load(&[]).unwrap().shard_ports_from, None);
+    let from = |from: &'static str, port: &'static str| [("SHARD_PORTS_FROM", from), ("PORT", port), ("SHARDS", "4")];
+    for (first, port) in [("8081", "8080"), ("8076", "8080"), ("65532", "8080"), ("0", "0"), ("0", "1"), ("1", "0")] {
+        assert_eq!(load(&from(first, port)).unwrap().shard_ports_from, Some(first.parse().unwrap()), "{first} {port}");
+    }
+    for (first, port) in [("8080", "8080"), ("8077", "8080")] {
+        let line = problem(&from(first, port));
+        assert!(line.contains("PORT=8080 is one of the 4 ports from there on"), "{line}");
+    }
+    let line = problem(&from("65533", "8080"));
+    assert!(line.contains("4 shards would need the ports up to 65536"), "{line}");
+}
+
+#[test]
+fn ports_of_shards_stay_until_a_restart() {
+    let running = load(&[("SHARD_PORTS_FROM", "9000")]).unwrap();
+    let reloaded = resolve(&sources(&[]), machine(), Some(&running)).unwrap();
+    assert_eq!(reloaded.shard_ports_from, Some(9000));
+    let stays = "SHARD_PORTS_FROM stays 9000 until a restart makes it unset";
+    assert!(reloaded.warnings.iter().any(|line| line == stays), "{:?}", reloaded.warnings);
+}
+
+#[test]
 fn a_budget_that_is_too_small_for_its_shards_is_doubted() {
     let config = load(&[("MEMORY_BUDGET_BYTES", "1MiB"), ("SHARDS", "3")]).unwrap();
     assert!(config.warnings.iter().any(|line| line.contains("512 KiB")), "{:?}", config.warnings);
@@ -80,18 +104,20 @@ fn with_a_token_every_address_is_served() {
 
 #[test]
 fn each_range_ends_where_the_table_says() {
+    // The last port is the first one of a single shard only.
+    let one_shard = ("SHARDS", "1");
     for setting in settings::ALL {
         let (min, max) = match setting.allowed {
             Allowed::Integer { min, max } | Allowed::Bytes { min, max, .. } => (min, max),
             _ => continue,
         };
         for good in [min, max] {
-            let result = load(&[TOKEN, (setting.name, &good.to_string())]);
+            let result = load(&[TOKEN, one_shard, (setting.name, &good.to_string())]);
             assert!(result.is_ok(), "{}={good}: {result:?}", setting.name);
         }
         let below = if min > 1 { (min - 1).to_string() } else { "-1".to_owned() };
         for bad in [below, (max + 1).to_string(), "+5".to_owned(), "1e3".to_owned(), "5.0".to_owned(), "x".to_owned()] {
-            let line = problem(&[TOKEN, (setting.name, &bad)]);
+            let line = problem(&[TOKEN, one_shard, (setting.name, &bad)]);
             assert!(line.starts_with(&format!("{}=\"{bad}\" from environment", setting.name)), "{line}");
             assert!(line.ends_with(&format!("allowed: {}", setting.allowed)), "{line}");
         }

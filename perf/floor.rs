@@ -5,8 +5,9 @@
 //! letter of a request: `G` (GET) begins one of the first kind, anything else (PUT, POST) one of the second. What a socket
 //! does not take is written when it takes more, and nothing is read from that connection meanwhile.
 //!
-//! `floor [--get REQUEST:ANSWER:BODY] [--put REQUEST:ANSWER:BODY] [--threads 1]`: bytes of a whole request, of the whole
-//! answer, and of the body in it. It prints `listening ADDRESS[,ADDRESS…]`, one for each thread, which has a processor of its
+//! `floor [--get REQUEST:ANSWER:BODY[:COPIES]] [--put REQUEST:ANSWER:BODY[:COPIES]] [--threads 1]`: bytes of a whole
+//! request, of the whole answer, and of the body in it. Long answers come from as many copies in turn, as those of a server
+//! that has many values come from many places in memory. It prints `listening ADDRESS[,ADDRESS…]`, one for each thread, which has a processor of its
 //! own if it is not alone, and serves until it is killed.
 
 mod epoll;
@@ -55,8 +56,10 @@ fn main() -> Result<()> {
 struct Kind {
     request_bytes: usize,
     answer_bytes: usize,
-    /// The answer, several times if it is short.
+    /// The answer, one after another.
     block: Vec<u8>,
+    /// In how many of its places an answer may start.
+    copies: usize,
 }
 
 impl Kind {
@@ -64,14 +67,17 @@ impl Kind {
     fn from_argument(name: &str) -> Result<Self> {
         let text = argument(name).unwrap_or_else(|| "1:100:0".into());
         let sizes: Vec<usize> = text.split(':').map(str::parse).collect::<std::result::Result<_, _>>()?;
-        let &[request_bytes, answer_bytes, body_bytes] = sizes.as_slice() else {
-            return Err(format!("{name} {text}: REQUEST:ANSWER:BODY").into());
+        let (request_bytes, answer_bytes, body_bytes, copies) = match *sizes.as_slice() {
+            [request, answer, body] => (request, answer, body, 1),
+            [request, answer, body, copies] => (request, answer, body, copies),
+            _ => return Err(format!("{name} {text}: REQUEST:ANSWER:BODY[:COPIES]").into()),
         };
-        if request_bytes == 0 {
-            return Err(format!("{name} {text}: a request has bytes").into());
+        if request_bytes == 0 || copies == 0 {
+            return Err(format!("{name} {text}: a request has bytes, and there is a copy at least").into());
         }
-        let answer = answer(answer_bytes, body_bytes)?;
-        Ok(Self { request_bytes, answer_bytes, block: answer.repeat((BLOCK_BYTES / answer_bytes).max(1)) })
+        let in_a_row = if copies == 1 { (BLOCK_BYTES / answer_bytes).max(1) } else { copies };
+        let block = answer(answer_bytes, body_bytes)?.repeat(in_a_row);
+        Ok(Self { request_bytes, answer_bytes, block, copies })
     }
 }
 
@@ -93,6 +99,8 @@ struct Peer {
     /// The kind of the request that comes in, and how much of it is still to come.
     kind: usize,
     missing: usize,
+    /// How many requests there were, which decides which copy answers.
+    asked: usize,
     /// What the socket did not take: of which kind, and how many bytes of the answers to it are written and are due.
     unsent: Vec<Owed>,
 }
@@ -100,6 +108,8 @@ struct Peer {
 #[derive(Clone, Copy)]
 struct Owed {
     kind: usize,
+    /// Where the answers begin in the kind's block.
+    base: usize,
     written: usize,
     due: usize,
 }
@@ -142,7 +152,7 @@ impl<'a> Server<'a> {
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
             self.epoll.watch(&stream, self.next_token)?;
-            self.peers.insert(self.next_token, Peer { stream, kind: 0, missing: 0, unsent: Vec::new() });
+            self.peers.insert(self.next_token, Peer::new(stream, self.next_token));
             self.next_token += 1;
         }
         Ok(())
@@ -150,6 +160,11 @@ impl<'a> Server<'a> {
 }
 
 impl Peer {
+    /// Connections begin with different copies.
+    fn new(stream: TcpStream, token: u64) -> Self {
+        Self { stream, kind: 0, missing: 0, asked: token as usize, unsent: Vec::new() }
+    }
+
     /// Reads once and answers what was asked, or goes on writing; an error if the connection is over.
     fn serve(&mut self, token: u64, input: &mut [u8], kinds: &[Kind; 2], epoll: &Epoll) -> io::Result<()> {
         if !self.unsent.is_empty() {
@@ -185,11 +200,19 @@ impl Peer {
             self.missing -= here;
             at += here;
             if self.missing == 0 {
-                let bytes = kinds[self.kind].answer_bytes;
-                match self.unsent.last_mut() {
-                    Some(owed) if owed.kind == self.kind => owed.due += bytes,
-                    _ => self.unsent.push(Owed { kind: self.kind, written: 0, due: bytes }),
-                }
+                self.owe(&kinds[self.kind]);
+            }
+        }
+    }
+
+    /// Owes an answer: with those before it if they are of the same kind and lie in a row.
+    fn owe(&mut self, kind: &Kind) {
+        self.asked += 1;
+        match self.unsent.last_mut() {
+            Some(owed) if owed.kind == self.kind && kind.copies == 1 => owed.due += kind.answer_bytes,
+            _ => {
+                let base = self.asked % kind.copies * kind.answer_bytes;
+                self.unsent.push(Owed { kind: self.kind, base, written: 0, due: kind.answer_bytes });
             }
         }
     }
@@ -200,7 +223,7 @@ impl Peer {
         'owed: for owed in &mut self.unsent {
             let kind = &kinds[owed.kind];
             while owed.written < owed.due {
-                let from = owed.written % kind.answer_bytes;
+                let from = owed.base + owed.written % kind.answer_bytes;
                 let to = kind.block.len().min(from + owed.due - owed.written);
                 let count = match self.stream.write(&kind.block[from..to]) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,

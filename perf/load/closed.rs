@@ -6,7 +6,7 @@ use crate::epoll::Epoll;
 use crate::keys::Keys;
 use crate::options::{Ask, Options};
 use crate::tally::Tally;
-use crate::{PATIENCE, Result};
+use crate::{PATIENCE, Result, signal};
 use std::time::Instant;
 
 /// What is asked next.
@@ -42,45 +42,84 @@ impl Requests {
 /// # Errors
 /// If an answer is wrong, or none comes.
 pub fn run(options: &Options) -> Result<Tally> {
-    let epoll = Epoll::new()?;
-    let mut connections = connection::open_all(options, &epoll)?;
-    let (mut requests, mut dialect) = (Requests::new(options)?, Dialect::new(options));
-    let (mut ready, mut input) = (Vec::new(), connection::input());
-    let mut tally = Tally::new(options)?;
-    let start = Instant::now();
-    for connection in &mut connections {
-        send_burst(connection, &epoll, options, &mut requests, &mut dialect, &mut tally)?;
+    let mut load = Load::new(options)?;
+    load.warm_up()?;
+    if options.wait {
+        signal::ready()?;
     }
-    while tally.answered < options.requests {
-        epoll.wait(&mut ready, Some(PATIENCE))?;
-        if ready.is_empty() {
-            return Err(format!("no answer for {PATIENCE:?}, after {} answers", tally.answered).into());
-        }
-        for &token in &ready {
-            let connection = &mut connections[token as usize];
-            connection.serve(&epoll, &mut dialect, &mut input, &mut tally)?;
-            if connection.awaited() == 0 {
-                send_burst(connection, &epoll, options, &mut requests, &mut dialect, &mut tally)?;
-            }
-        }
-    }
-    tally.elapsed = start.elapsed();
-    Ok(tally)
+    load.answer(options.requests, options.depth)
 }
 
-fn send_burst(
-    connection: &mut Connection,
-    epoll: &Epoll,
-    options: &Options,
-    requests: &mut Requests,
-    dialect: &mut Dialect,
-    tally: &mut Tally,
-) -> Result<()> {
-    let left = usize::try_from(options.requests - tally.sent).unwrap_or(usize::MAX);
-    let since = tally.is_timed().then(Instant::now);
-    for _ in 0..options.depth.min(left) {
-        let asked = requests.next(connection.shard, tally);
-        connection.push(dialect, asked, since, tally);
+/// Connections, and what goes over them.
+pub struct Load<'a> {
+    options: &'a Options,
+    pub epoll: Epoll,
+    pub connections: Vec<Connection>,
+    pub requests: Requests,
+    pub dialect: Dialect,
+    pub input: Vec<u8>,
+}
+
+impl<'a> Load<'a> {
+    /// Opens the connections.
+    ///
+    /// # Errors
+    /// If they or the keys cannot be had.
+    pub fn new(options: &'a Options) -> Result<Self> {
+        let epoll = Epoll::new()?;
+        let connections = connection::open_all(options, &epoll)?;
+        let (requests, dialect) = (Requests::new(options)?, Dialect::new(options));
+        Ok(Self { options, epoll, connections, requests, dialect, input: connection::input() })
     }
-    connection.send(epoll)
+
+    /// Asks once on each connection, so that the server has accepted them all.
+    ///
+    /// # Errors
+    /// As for [`Self::answer`].
+    pub fn warm_up(&mut self) -> Result<()> {
+        let mut requests = Requests::new(self.options)?;
+        std::mem::swap(&mut requests, &mut self.requests);
+        self.answer(self.connections.len() as u64, 1)?;
+        self.requests = requests;
+        Ok(())
+    }
+
+    /// Sends so many requests in bursts of `depth` and takes their answers.
+    ///
+    /// # Errors
+    /// If an answer is wrong, or none comes.
+    pub fn answer(&mut self, count: u64, depth: usize) -> Result<Tally> {
+        let mut tally = Tally::new(self.options)?;
+        let start = Instant::now();
+        for index in 0..self.connections.len() {
+            self.send_burst(index, count, depth, &mut tally)?;
+        }
+        let mut ready = Vec::new();
+        while tally.answered < count {
+            self.epoll.wait(&mut ready, Some(PATIENCE))?;
+            if ready.is_empty() {
+                return Err(format!("no answer for {PATIENCE:?}, after {} answers", tally.answered).into());
+            }
+            for index in ready.iter().map(|&token| token as usize) {
+                let connection = &mut self.connections[index];
+                connection.serve(&self.epoll, &mut self.dialect, &mut self.input, &mut tally)?;
+                if connection.awaited() == 0 {
+                    self.send_burst(index, count, depth, &mut tally)?;
+                }
+            }
+        }
+        tally.elapsed = start.elapsed();
+        Ok(tally)
+    }
+
+    fn send_burst(&mut self, index: usize, count: u64, depth: usize, tally: &mut Tally) -> Result<()> {
+        let burst = usize::try_from(count - tally.sent).unwrap_or(usize::MAX).min(depth);
+        let connection = &mut self.connections[index];
+        let since = tally.is_timed().then(Instant::now);
+        for _ in 0..burst {
+            let asked = self.requests.next(connection.shard, tally);
+            connection.push(&mut self.dialect, asked, since, tally);
+        }
+        connection.send(&self.epoll)
+    }
 }

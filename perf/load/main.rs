@@ -10,13 +10,14 @@
 //!
 //! `load --address A[,A…] [--dialect json|raw|redis|memcached] [--path /v1/kv/{key}?raw=true] [--token T]`\
 //! `[--ask get|put|mixed|batch] [--keys K] [--draw uniform|zipf|order] [--value-bytes V] [--fixed GET_BODY[,PUT_BODY]]`\
-//! `[--connections N] [--depth D] [--requests COUNT] [--time 1]`\
+//! `[--connections N] [--depth D] [--requests COUNT] [--time 1] [--wait 1]`\
 //! `[--rate PER_SECOND --seconds S [--arrivals even|poisson]]`\
 //! `[--topology 1 [--foreign PERCENT]]`
 //!
 //! Connections go round the addresses. `--fixed` expects bodies of so many `y` instead of values (the floor, nginx), the
 //! second length for writes. `mixed` is nine reads and a write. A batch is 100 keys. `--time 1` measures latencies in a closed
-//! loop as well, from sending a burst to each of its answers.
+//! loop as well, from sending a burst to each of its answers. Each connection asks once before anything counts; `--wait 1` then
+//! prints `ready`, waits for a line of input, and for another one before the connections close.
 //!
 //! `--topology 1` asks the first address for `/v1/topology` and takes the addresses for those of the shards, in their order: a
 //! connection then asks for keys of the shard that it reaches, but for `--foreign` of a hundred, which are of other shards.
@@ -29,6 +30,7 @@ mod keys;
 mod lines;
 mod open;
 mod options;
+mod signal;
 mod tally;
 mod topology;
 
@@ -53,5 +55,5 @@ fn main() -> Result<()> {
     let options = options::Options::from_arguments()?;
     let tally = if options.rate.is_some() { open::run(&options)? } else { closed::run(&options)? };
     println!("{}", tally.summary());
-    Ok(())
+    if options.wait { signal::wait() } else { Ok(()) }
 }

@@ -1,9 +1,6 @@
 //! The open loop: requests are due by a clock, whatever became of those before.
 
-use crate::closed::Requests;
-use crate::connection;
-use crate::dialect::Dialect;
-use crate::epoll::Epoll;
+use crate::closed::Load;
 use crate::options::Options;
 use crate::scramble::scramble;
 use crate::tally::Tally;
@@ -50,11 +47,11 @@ impl Arrivals {
 /// # Errors
 /// If an answer is wrong, or none comes.
 pub fn run(options: &Options) -> Result<Tally> {
-    let epoll = Epoll::new()?;
-    let mut connections = connection::open_all(options, &epoll)?;
+    let mut load = Load::new(options)?;
+    load.warm_up()?;
+    let Load { epoll, connections, requests, dialect, input, .. } = &mut load;
     let mut free: VecDeque<usize> = (0..connections.len()).collect();
-    let (mut requests, mut dialect) = (Requests::new(options)?, Dialect::new(options));
-    let (mut ready, mut input) = (Vec::new(), connection::input());
+    let mut ready = Vec::new();
     let mut tally = Tally::new(options)?;
     let start = Instant::now();
     let mut arrivals = Arrivals::new(start, options.rate.ok_or("an open loop has a rate")?, options);
@@ -71,14 +68,14 @@ pub fn run(options: &Options) -> Result<Tally> {
             free.pop_front();
             let connection = &mut connections[index];
             let asked = requests.next(connection.shard, &mut tally);
-            connection.push(&mut dialect, asked, Some(due), &mut tally);
-            connection.send(&epoll)?;
+            connection.push(dialect, asked, Some(due), &mut tally);
+            connection.send(epoll)?;
         }
         epoll.wait(&mut ready, Some(Duration::ZERO))?;
         for &token in &ready {
             let connection = &mut connections[token as usize];
             let was_awaited = connection.awaited();
-            connection.serve(&epoll, &mut dialect, &mut input, &mut tally)?;
+            connection.serve(epoll, dialect, input, &mut tally)?;
             if was_awaited > 0 && connection.awaited() == 0 {
                 free.push_back(token as usize);
             }

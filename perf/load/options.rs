@@ -60,6 +60,8 @@ pub struct Options {
     pub requests: u64,
     /// Measure latencies in a closed loop.
     pub time: bool,
+    /// Wait for the word before the load, and before the end.
+    pub wait: bool,
     /// Requests a second of an open loop.
     pub rate: Option<f64>,
     /// How long an open loop lasts.
@@ -97,6 +99,7 @@ impl Options {
             depth: given.or("--depth", 1)?,
             requests: given.or("--requests", 1)?,
             time: given.or("--time", 0)? != 0,
+            wait: given.or("--wait", 0)? != 0,
             rate: given.optional("--rate")?,
             seconds: given.or("--seconds", 1.0)?,
             poisson: given.one_of("--arrivals", &[("even", false), ("poisson", true)])?,

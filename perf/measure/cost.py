@@ -41,7 +41,7 @@ def run_workload(workload, options):
 def others(workload, told, ours, options):
     """Names of those that ours is held against, and what starts them."""
     server_cpu, _ = options.cpus
-    yield "floor", lambda: Floor(server_cpu, told)
+    yield "floor", lambda: Floor(server_cpu, workload, told)
     for name in options.peers:
         if name in workload.peers:
             yield name, lambda name=name: PEERS[name](server_cpu, workload, told, ours)

@@ -22,7 +22,7 @@ def run(options):
         if not ours.knows_topology():
             return None
         fill(ours, BUSY, both)
-        floor = Floor(both, sizes(load(ours, BUSY, both, requests=BUSY.trial)), threads=2)
+        floor = Floor(both, BUSY, sizes(load(ours, BUSY, both, requests=BUSY.trial)), threads=2)
         requests = requests_for(ours, BUSY, both, options.seconds, **ours.aware(50))
         requests_of_floor = requests_for(floor, BUSY, both, options.seconds)
         turns = [lambda share=share: measure_share(ours, share, requests, both) for share in SHARES]

@@ -89,4 +89,4 @@ def report(result, options):
             f"| beside the idle ones | {spread(result['beside_us'])} |",
             f"| ratio | {spread(result['ratios'])} |", "",
             verdict(count, "each takes", max(each.values()), "at most", KIB_MAX, "KiB"),
-            verdict(count, "busy ones beside them cost", median(result["ratios"]), "at most", BUSY_MAX, "of what they cost alone")]
+            verdict(count, "CPU of busy ones beside them", median(result["ratios"]), "at most", BUSY_MAX, "of what they take alone")]

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 
 from common import RELEASE, TICK_NS, cpu_ns, cpu_ticks_ns
 
@@ -10,17 +11,51 @@ LOAD_SECONDS_MAX = 120
 
 
 def load(subject, workload, cpus, **changes):
-    """What the load generator says; it ends with an error if a single answer was wrong."""
-    options = {"ask": workload.ask, "connections": workload.connections, "depth": workload.depth, "keys": workload.keys,
-               "draw": workload.draw, "value_bytes": workload.value_bytes, **subject.load_options(workload), **changes}
-    arguments = [str(part) for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
-    done = subprocess.run(["taskset", "-c", cpus, LOAD, *arguments], capture_output=True, text=True, timeout=LOAD_SECONDS_MAX)
-    if done.returncode != 0:
-        raise RuntimeError(f"load on {subject.name}, {workload.name}: {done.stderr.strip()}")
-    result = json.loads(done.stdout)
-    if "rate" not in options and result["answers"] != options["requests"]:
-        raise RuntimeError(f"{result['answers']} answers for {options['requests']} requests")
-    return result
+    """What the load generator says; an error if a single answer was wrong."""
+    with Load(subject, workload, cpus, **changes) as running:
+        return running.finish()
+
+
+class Load:
+    """The load generator while it runs. With wait=1 it first says that all connections are there."""
+
+    def __init__(self, subject, workload, cpus, **changes):
+        self.what = f"{subject.name}, {workload.name}"
+        options = {"ask": workload.ask, "connections": workload.connections, "depth": workload.depth, "keys": workload.keys,
+                   "draw": workload.draw, "value_bytes": workload.value_bytes, **subject.load_options(workload), **changes}
+        arguments = [str(part) for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
+        self.requests = None if "rate" in options else options["requests"]
+        self.process = subprocess.Popen(["taskset", "-c", cpus, LOAD, *arguments], text=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.watchdog = threading.Timer(LOAD_SECONDS_MAX, self.process.kill)
+
+    def __enter__(self):
+        self.watchdog.start()
+        return self
+
+    def __exit__(self, *_):
+        self.watchdog.cancel()
+        self.process.kill()
+        self.process.communicate()
+
+    def line(self):
+        if line := self.process.stdout.readline():
+            return line
+        raise RuntimeError(f"load on {self.what}: {self.process.stderr.read().strip()}")
+
+    def wait_until_ready(self):
+        if self.line() != "ready\n":
+            raise RuntimeError(f"load on {self.what}: not ready")
+
+    def go(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def finish(self):
+        result = json.loads(self.line())
+        if self.requests not in (None, result["answers"]):
+            raise RuntimeError(f"load on {self.what}: {result['answers']} answers for {self.requests} requests")
+        return result
 
 
 def fill(subject, workload, cpus):
@@ -30,10 +65,13 @@ def fill(subject, workload, cpus):
 
 
 def measure(subject, workload, cpus, requests, **changes):
-    """Server CPU for each checked answer in µs, and the rate."""
-    before, ticks_before = cpu_ns(subject.pid), cpu_ticks_ns(subject.pid)
-    result = load(subject, workload, cpus, requests=requests, **changes)
-    spent, ticks = cpu_ns(subject.pid) - before, cpu_ticks_ns(subject.pid) - ticks_before
+    """Server CPU for each checked answer in µs, and the rate; without what opening and closing connections takes."""
+    with Load(subject, workload, cpus, requests=requests, wait=1, **changes) as running:
+        running.wait_until_ready()
+        before, ticks_before = cpu_ns(subject.pid), cpu_ticks_ns(subject.pid)
+        running.go()
+        result = running.finish()
+        spent, ticks = cpu_ns(subject.pid) - before, cpu_ticks_ns(subject.pid) - ticks_before
     # utime and stime are each rounded down to a tick, at both ends.
     if abs(spent - ticks) > 4 * TICK_NS + spent // 20:
         raise RuntimeError(f"two clocks disagree about the CPU of {subject.name}: {spent} ns, {ticks} ns")

@@ -14,17 +14,19 @@ import sys
 import matplotlib
 
 matplotlib.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import FuncFormatter, NullLocator  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 # Stands for the theme's own colour until the file is written.
 INK = "#123456"
-THEME = ("<style>svg{color:#1f2328} @media (prefers-color-scheme: dark){svg{color:#e6edf3}}</style>")
+THEME = "<style>svg{color:#1f2328} @media (prefers-color-scheme: dark){svg{color:#e6edf3}}</style>"
+# Longer bars are cut.
+LONGEST_BAR = 8.0
 # Okabe and Ito's, which people of all kinds of sight tell apart, as far as they show on white and on near-black.
 COLOURS = {"cache-service": "#d55e00", "floor": "#8c8c8c", "nginx": "#009e73", "varnish": "#cc79a7", "redis": "#0072b2", "memcached": "#e69f00"}
 OTHER_COLOURS = ["#56b4e9", "#a58f00"]
 OURS = "cache-service"
-CAP_PERCENTILE_POINTS = (50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99)
+SHARES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99)
 
 plt.rcParams.update({
     "svg.fonttype": "none", "svg.hashsalt": "perf", "font.family": "sans-serif", "font.size": 10, "axes.edgecolor": INK, "axes.labelcolor": INK,
@@ -64,14 +66,16 @@ def plot_cost(workloads, base):
     others = [name for name in subjects if name not in COLOURS]
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.19 * sum(len(found) + 1 for found in bars.values())))
     top, ticks, seen = 0.0, [], set()
-    longest = min(8.0, 1.12 * max(middle for found in bars.values() for middle, _, _ in found.values()))
+    longest = min(LONGEST_BAR, 1.12 * max(middle for found in bars.values() for middle, _, _ in found.values()))
     for found in bars.values():
         start = top
         for name in (name for name in subjects if name in found):
             middle, low, high = found[name]
             axes.barh(top, min(middle, longest), height=0.85, color=colour(name, others), label=None if name in seen else name)
             axes.plot([min(low, longest), min(high, longest)], [top, top], color=INK, linewidth=0.8, alpha=0.7)
-            axes.text(min(max(middle, high), longest) + 0.05, top, f"{middle:.2f}", va="center", fontsize=7)
+            # Beside the floor's line, not on it; an arrow where the bar is cut.
+            place = min(max(middle, high, 1.0 if middle > 0.6 else 0.0), longest)
+            axes.text(place + 0.05, top, f"{middle:.2f}" + (" →" if middle > longest else ""), va="center", fontsize=7)
             seen.add(name)
             top += 1
         ticks.append((start + top - 1) / 2)
@@ -93,9 +97,8 @@ def plot_latency(latency, base):
     figure, axes = plt.subplots(figsize=(8, 4))
     for name, spans in latency["spans"].items():
         by_share = [dict(map(tuple, span["at"])) for span in spans]
-        shares = CAP_PERCENTILE_POINTS
-        places = [1 / (1 - share / 100) for share in shares]
-        at = [[of[share] for of in by_share] for share in shares]
+        places = [1 / (1 - share / 100) for share in SHARES]
+        at = [[of[share] for of in by_share] for share in SHARES]
         axes.plot(places, [statistics.median(values) for values in at], color=colour(name, [name]), marker="o", markersize=3, label=name)
         axes.fill_between(places, list(map(min, at)), list(map(max, at)), color=colour(name, [name]), alpha=0.15, linewidth=0)
     axes.set_xscale("log")

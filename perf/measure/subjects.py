@@ -102,11 +102,13 @@ class Floor(Subject):
     name = "floor"
     fill_ask = None
 
-    def __init__(self, cpus, sizes, threads=1):
+    def __init__(self, cpus, workload, sizes, threads=1):
         self.sizes = sizes
+        # Long values are sent from as many places in memory as ours are.
+        copies = workload.keys if workload.form == "raw" else 1
         options = []
         for kind, it in sizes.items():
-            options += ["--get" if kind == "get" else "--put", f"{it['request_bytes']}:{it['answer_bytes']}:{it['body_bytes']}"]
+            options += ["--get" if kind == "get" else "--put", f"{it['request_bytes']}:{it['answer_bytes']}:{it['body_bytes']}:{copies}"]
         super().__init__(Child([FLOOR, *options, "--threads", threads], cpus, {}, floor_address))
 
     def load_options(self, workload):

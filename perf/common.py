@@ -166,7 +166,8 @@ def names(text, known, what, parser):
 
 def verdict(who, what, value, relation, bound, unit):
     holds = value <= bound if relation == "at most" else value >= bound
-    return f"- {'holds' if holds else 'MISSED'}: {who}: {what} {value:,.2f} {unit}, {relation} {bound:,.2f} {unit} wanted"
+    found, wanted = (f"{number:,.2f} {unit}".rstrip() for number in (value, bound))
+    return f"- {'holds' if holds else 'MISSED'}: {who}: {what} {found}, {relation} {wanted} wanted"
 
 
 def write_results(name, text, record):

@@ -65,7 +65,7 @@ def report(result, options):
     lines = ["## Foreign keys", ""]
     if result is None:
         return [*lines, "Left out: the server does not tell its topology."]
-    lines += [f"GET, 64 connections on two shards, each connection asking for keys of the shard that it reaches or, that often, of the other one.",
+    lines += ["GET, 64 connections on two shards, each connection asking for keys of the shard that it reaches or, that often, of the other one.",
               f"Server and load share both CPUs; the floor has two threads. Median (lowest–highest) of {len(result['floor_us'])} rounds.", "",
               "| foreign keys | ours, µs | ours / floor | more than an own key, floors per foreign key | wake-ups per foreign request | doorbells |",
               "| --- | --- | --- | --- | --- | --- |"]

@@ -1,9 +1,8 @@
 """Part: the instrument itself. The floor against itself, and wrong answers that must be found."""
 
 from common import verdict
-from measure.load import load, measure, requests_for, sizes
+from measure.load import fill, load, measure, requests_for, sizes
 from measure.subjects import Floor, Ours
-from measure.load import fill
 from measure.turns import alternate, column, median, ratios, spread
 from measure.workloads import BY_NAME
 

@@ -5,6 +5,9 @@ use std::ops::Range;
 
 const LONGEST_HEAD_BYTES: usize = 16 * 1024;
 
+/// Statuses whose answers have no body and need not say so.
+const BODILESS: [u16; 2] = [204, 304];
+
 /// An answer that has come in as a whole.
 #[derive(Debug)]
 pub struct Answer {
@@ -17,7 +20,7 @@ pub struct Answer {
 /// The answer at the start of `bytes`, if it is complete.
 ///
 /// # Errors
-/// If it is no answer, or one without `Content-Length`.
+/// If it is no answer, or one that should have a `Content-Length` and has none.
 pub fn complete_answer(bytes: &[u8]) -> Result<Option<Answer>, Box<dyn Error>> {
     let Some(head_end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
         return if bytes.len() > LONGEST_HEAD_BYTES { Err("a head without an end".into()) } else { Ok(None) };
@@ -30,6 +33,11 @@ pub fn complete_answer(bytes: &[u8]) -> Result<Option<Answer>, Box<dyn Error>> {
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
     });
     let start = head_end + 4;
-    let body = start..start + length.ok_or("an answer without a length")??;
+    let length = match length {
+        Some(length) => length?,
+        None if BODILESS.contains(&status) => 0,
+        None => return Err("an answer without a length".into()),
+    };
+    let body = start..start + length;
     Ok((bytes.len() >= body.end).then_some(Answer { status, body }))
 }

@@ -5,7 +5,9 @@ import os
 import pathlib
 import platform
 import queue
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +21,18 @@ TOKEN = "a-token-for-measurements-of-32-and-more-characters"
 CPUCLOCK_SCHED = 2
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 START_SECONDS_MAX = 15
+
+
+def cpu_ns(pid):
+    """What the kernel has charged to a process so far, threads that have ended included, which the sum over
+    /proc/PID/task/*/schedstat leaves out."""
+    return time.clock_gettime_ns((~pid << 3) | CPUCLOCK_SCHED)
+
+
+def cpu_ticks_ns(pid):
+    """The same by the coarse counters of /proc/PID/stat (utime and stime), to check the fine one."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_NS
 
 
 class Child:
@@ -52,18 +66,49 @@ class Child:
         sys.exit("does not listen: " + " ".join(map(str, self.process.args)) + "\n" + "".join(seen))
 
     def cpu_ns(self):
-        """What the kernel has charged to the process so far, threads that have ended included, which the sum over
-        /proc/PID/task/*/schedstat leaves out."""
-        return time.clock_gettime_ns((~self.process.pid << 3) | CPUCLOCK_SCHED)
+        return cpu_ns(self.process.pid)
 
     def cpu_ticks_ns(self):
-        """The same by the coarse counters of /proc/PID/stat (utime and stime), to check the fine one."""
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) * TICK_NS
+        return cpu_ticks_ns(self.process.pid)
 
     def stop(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Peer(Child):
+    """A server process that is told where to listen and may say nothing."""
+
+    def __init__(self, command, cpus, port):
+        self.port = port
+        super().__init__(command, cpus, {}, None)
+
+    def _wait_for_address(self, _):
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return f"127.0.0.1:{self.port}"
+            except OSError:
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.05)
+        self.stop()
+        said = [line for line in list(self.lines.queue) if line]
+        sys.exit("does not listen: " + " ".join(map(str, self.process.args)) + "\n" + "".join(said))
+
+
+def raise_open_files(wanted):
+    """Raises the limit of open files for this process and its children, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, soft), max(wanted, hard)))
+    except (ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def server_address(line):
@@ -109,6 +154,20 @@ def first_two_cpus(parser):
     if len(cpus) < 2:
         parser.error("two CPUs are needed: one for the server, one for the load")
     return cpus
+
+
+def names(text, known, what, parser):
+    """The names in a list with commas, if all are known."""
+    chosen = [name for name in text.split(",") if name]
+    if unknown := set(chosen) - set(known):
+        parser.error(f"no such {what}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return chosen
+
+
+def verdict(who, what, value, relation, bound, unit):
+    holds = value <= bound if relation == "at most" else value >= bound
+    found, wanted = (f"{number:,.2f} {unit}".rstrip() for number in (value, bound))
+    return f"- {'holds' if holds else 'MISSED'}: {who}: {what} {found}, {relation} {wanted} wanted"
 
 
 def write_results(name, text, record):

@@ -1,4 +1,4 @@
-//! The least of epoll that the floor and the load generator need: level-triggered readiness for reading.
+//! The least of epoll that the floor and the load generator need: level-triggered readiness.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd};
@@ -6,6 +6,23 @@ use std::time::Duration;
 
 /// Most events that one wait brings.
 const EVENTS_MAX: usize = 256;
+
+/// What a source is watched for.
+#[derive(Debug, Clone, Copy)]
+pub struct Interest {
+    /// That something can be read.
+    pub read: bool,
+    /// That something can be written.
+    pub write: bool,
+}
+
+impl Interest {
+    const fn events(self) -> u32 {
+        let read = if self.read { libc::EPOLLIN } else { 0 };
+        let write = if self.write { libc::EPOLLOUT } else { 0 };
+        (read | write) as u32
+    }
+}
 
 /// An epoll instance.
 #[derive(Debug)]
@@ -26,19 +43,30 @@ impl Epoll {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Watches `source` under the name `token`, until it is closed.
+    /// Watches `source` under the name `token` for something to read, until it is closed.
     ///
     /// # Errors
     /// If the kernel refuses.
     pub fn watch(&self, source: &impl AsRawFd, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+        self.control(libc::EPOLL_CTL_ADD, source, token, Interest { read: true, write: false })
+    }
+
+    /// Watches for something else from now on.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn change(&self, source: &impl AsRawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, source, token, interest)
+    }
+
+    fn control(&self, operation: i32, source: &impl AsRawFd, token: u64, interest: Interest) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: interest.events(), u64: token };
         // SAFETY: both descriptors are open, and the event lives until the call returns.
-        let done =
-            unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, source.as_raw_fd(), &raw mut event) };
+        let done = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, source.as_raw_fd(), &raw mut event) };
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Waits until something can be read, and puts the names of what can into `ready`; none after `patience`.
+    /// Waits until something can be done, and puts the names of the sources into `ready`; none after `patience`.
     ///
     /// # Errors
     /// If the kernel refuses.

@@ -32,6 +32,7 @@ const BATCH_KEYS: usize = 100;
 const BURSTS_A_TICK: usize = 512;
 
 /// The world of an engine in one thread: parcels wait here until they are carried over.
+#[expect(clippy::vec_box, reason = "a parcel travels as its box")]
 struct World {
     /// Time passes by a microsecond a request, so that every run does the same.
     now_nanos: u64,

@@ -1,10 +1,10 @@
 //! What the engine itself costs a request: no sockets, no clocks but for what it reads itself, one thread.
 //!
-//! `hot get|pipelined|put|create|mixed|batch|foreign|missing|long [--keys K] [--bursts N]` fills an engine (two for `foreign`) with K keys
-//! (100,000 if nothing is said) of 64-byte values, then sends N bursts of requests for keys drawn alike (by Zipf's law
-//! for `mixed`), and prints how long one took, in nanoseconds: at the median of all bursts, and at the tenth of them. Wake-ups are
-//! as those of a core with 64 busy connections. For counts of instructions run it under
-//! `valgrind --tool=callgrind --toggle-collect='*burst*'`.
+//! `hot get|pipelined|put|create|mixed|batch|foreign|missing|long [--keys K] [--bursts N]` fills an engine (two for
+//! `foreign`) with K keys (100,000 if nothing is said) of 64-byte values, then sends N bursts of requests for keys
+//! drawn alike (by Zipf's law for `mixed`), and prints how long one took, in nanoseconds: at the median of all
+//! bursts, and at the tenth of them. Wake-ups are as those of a core with 64 busy connections. For counts of
+//! instructions run it under `valgrind --tool=callgrind --toggle-collect='*burst*'`.
 
 use cache_service::engine::Engine;
 use cache_service::engine::parts::{Host, Notice, Parts, Settings};
@@ -32,6 +32,7 @@ const BATCH_KEYS: usize = 100;
 const BURSTS_A_TICK: usize = 512;
 
 /// The world of an engine in one thread: parcels wait here until they are carried over.
+#[expect(clippy::vec_box, reason = "a parcel travels as its box")]
 struct World {
     /// Time passes by a microsecond a request, so that every run does the same.
     now_nanos: u64,

@@ -181,6 +181,14 @@ mod tests {
     }
 
     #[test]
+    fn every_digit_stands_in_its_place() {
+        let numbers = [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 0x9a9a_a9a9_0f0f_f0f0];
+        for number in numbers {
+            assert_eq!(hex(number), format!("{number:016x}").as_bytes());
+        }
+    }
+
+    #[test]
     fn versions_survive_their_text() {
         for version in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
             let text = version_text(Version(version));

@@ -155,9 +155,9 @@ impl Shard {
         }
     }
 
-    /// The bytes of a leased value from `offset` on, as far as they lie together; empty at the end of the value. There they
-    /// stay until the lease is released, but for those of the value's end, behind its whole chunks, which may move when
-    /// the shard is asked for anything.
+    /// The bytes of a leased value from `offset` on, as far as they lie together; empty at the end of the value.
+    /// There they stay until the lease is released, but for those of the value's end, behind its whole chunks, which
+    /// may move when the shard is asked for anything.
     ///
     /// # Panics
     /// If there is no such lease.

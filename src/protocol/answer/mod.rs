@@ -68,8 +68,8 @@ macro_rules! beginnings {
     };
 }
 
-/// The status line and the fields `Date` and `X-Request-ID`, to be filled in: [`NO_DATE`], [`ID_FIELD`] and [`NO_ID`] are
-/// its end.
+/// The status line and the fields `Date` and `X-Request-ID`, to be filled in: [`NO_DATE`], [`ID_FIELD`] and [`NO_ID`]
+/// are its end.
 const fn beginning(status: u16) -> &'static [u8] {
     beginnings!(
         status, 200 "OK", 201 "Created", 204 "No Content", 304 "Not Modified", 400 "Bad Request", 401 "Unauthorized",

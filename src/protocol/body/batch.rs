@@ -186,8 +186,9 @@ impl KeysReader {
     }
 }
 
-/// The keys of `{"keys":["…",…]}`, strings without escapes and nothing else, spelt as most writers spell it: found without
-/// going through the body token by token. Each may be a key, and there are 1 to 100. `None` says nothing of the body.
+/// The keys of `{"keys":["…",…]}`, strings without escapes and nothing else, spelt as most writers spell it: found
+/// without going through the body token by token. Each may be a key, and there are 1 to 100. `None` says nothing of
+/// the body.
 #[must_use]
 pub fn plain_keys(body: &[u8]) -> Option<PlainKeys<'_>> {
     let list = body.strip_prefix(b"{\"keys\":")?.trim_ascii_start().strip_prefix(b"[")?;

@@ -49,8 +49,8 @@ pub fn put_in_place(body: &[u8]) -> Result<PutBody<'_>, BodyError> {
     Ok(PutBody { kind, text: &body[members.value.0], raw_len, ttl })
 }
 
-/// The value of `{"value":"…"}`, a string without escapes and nothing else, spelt as most writers spell it: found without
-/// going through the body token by token. `None` says nothing of the body.
+/// The value of `{"value":"…"}`, a string without escapes and nothing else, spelt as most writers spell it: found
+/// without going through the body token by token. `None` says nothing of the body.
 fn plain_string(body: &[u8]) -> Option<PutBody<'_>> {
     let text = body.strip_prefix(b"{\"value\":")?.strip_suffix(b"}")?;
     let inside = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;

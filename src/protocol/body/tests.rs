@@ -230,3 +230,50 @@ fn counters_are_asked_for_exactly() {
         }
     }
 }
+
+/// Insides of strings, and things that only look like them.
+const INSIDES: [&str; 12] =
+    ["", "a", "k e y", "é😀", "\u{7f}", "\\n", "\\u0041", "\\", "a\tb", "\u{0}", "a\"b", "a\",\"x\":\"b"];
+
+#[test]
+fn a_value_found_at_a_glance_is_the_one_that_is_read() {
+    for inside in INSIDES {
+        for body in [
+            format!("{{\"value\":\"{inside}\"}}"),
+            format!("{{\"value\": \"{inside}\"}}"),
+            format!("{{\"value\":\"{inside}\"}}}}"),
+            format!("{{\"value\":\"{inside}}}"),
+            format!("{{\"value\":{inside}\"}}"),
+        ] {
+            let at_once = put_in_place(body.as_bytes()).map(|put| (put.kind, put.raw_len, put.ttl, put.text.to_vec()));
+            let read =
+                streamed(body.as_bytes(), 3, 1_000).map(|put| (put.kind, put.raw_len, put.ttl, bytes_of(&put.payload)));
+            assert_eq!(at_once, read, "{body:?}");
+        }
+    }
+    assert!(put_in_place(b"{\"value\":\"\xff\"}").is_err());
+}
+
+#[test]
+fn keys_found_at_a_glance_are_those_that_are_read() {
+    let mut found_at_once = 0;
+    for (one, other) in INSIDES.iter().flat_map(|one| INSIDES.iter().map(move |other| (one, other))) {
+        for body in [
+            format!("{{\"keys\":[\"{one}\",\"{other}\"]}}"),
+            format!("{{\"keys\": [ \"{one}\", \"{other}\"]}}"),
+            format!("{{\"keys\":[\"{one}\"],\"keys\":[\"{other}\"]}}"),
+            format!("{{\"keys\":[\"{one}\",{other}]}}"),
+            format!("{{\"keys\":[\"{one}\",]}}"),
+        ] {
+            let Some(at_once) = plain_keys(body.as_bytes()) else { continue };
+            let read = keys(&body, body.len()).expect("what is found is there");
+            assert!(read.iter().map(|key| key.valid().expect("a key")).eq(at_once.iter().copied()), "{body}");
+            found_at_once += 1;
+        }
+    }
+    assert!(found_at_once > 30, "{found_at_once}");
+    let of = |count: usize| format!("{{\"keys\":[{}]}}", vec!["\"k\""; count].join(","));
+    assert_eq!(plain_keys(of(BATCH_ITEMS_MAX).as_bytes()).map(|keys| keys.len()), Some(BATCH_ITEMS_MAX));
+    assert!(plain_keys(of(BATCH_ITEMS_MAX + 1).as_bytes()).is_none() && plain_keys(of(0).as_bytes()).is_none());
+    assert!(plain_keys(b"{\"keys\":[\"\xff\"]}").is_none());
+}

@@ -102,6 +102,12 @@ impl Engine {
         self.session(conn).map_or(&[], |session| session.output(&self.parts.shard))
     }
 
+    /// Whether a long value comes next behind what [`Engine::output`] gives, so that its end needs no segment of its own.
+    #[must_use]
+    pub fn goes_on(&self, conn: ConnId) -> bool {
+        self.session(conn).is_some_and(Session::goes_on)
+    }
+
     /// Hears that the first `len` bytes of [`Engine::output`] have been sent.
     pub fn sent(&mut self, now: Now, host: &mut impl Host, conn: ConnId, len: usize) {
         self.with(now, host, conn, |session, cx| session.sent(cx, len));
@@ -324,9 +330,10 @@ impl Parts {
     pub(crate) fn carry_out(&mut self, now: Now, host: &mut impl Host, parcel: &mut Parcel) {
         match &mut parcel.work {
             Work::Commands => {
-                let began = host.moment();
+                let began = if parcel.is_quick() { None } else { host.moment() };
                 self.apply_all(now, parcel);
-                parcel.shard_nanos = nanos_between(began, host.moment());
+                let ended = began.and_then(|_| host.moment());
+                parcel.shard_nanos = nanos_between(began, ended);
             }
             Work::Pull { lease, offset } => {
                 let bytes = self.shard.lease_slice(*lease, *offset);

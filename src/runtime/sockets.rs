@@ -220,23 +220,24 @@ impl Sockets {
         }
     }
 
-    /// Hands the kernel what it takes of what `output` gives, and tells `sent` how much that was, until there is no more.
+    /// Hands the kernel what it takes of what `output` gives, and tells `sent` how much that was, until there is no more. With
+    /// the bytes, `output` says whether more will be there as soon as they are sent.
     pub fn send<E>(
         &mut self,
         id: ConnId,
         engine: &mut E,
-        output: impl Fn(&E) -> &[u8],
+        output: impl Fn(&E) -> (&[u8], bool),
         mut sent: impl FnMut(&mut E, usize),
     ) -> Sent {
         let Self { ring, connections, .. } = self;
         let Some(connection) = of(connections, id) else { return Sent::Enough };
         let mut written = 0;
         while written < TURN_BYTES_MAX {
-            let bytes = output(engine);
+            let (bytes, more) = output(engine);
             if bytes.is_empty() {
                 return Sent::Enough;
             }
-            match send_now(connection.socket.as_raw_fd(), bytes) {
+            match send_now(connection.socket.as_raw_fd(), bytes, more) {
                 Ok(len) => {
                     written += len;
                     sent(engine, len);
@@ -303,9 +304,10 @@ fn accept_now(listener: &Socket) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Hands the kernel what it takes at once.
-pub fn send_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
-    let (flags, no_address) = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL, std::ptr::null::<u8>());
+/// Hands the kernel what it takes at once. If `more` follows at once, the kernel waits for it before it sends a short segment.
+pub fn send_now(socket: RawFd, bytes: &[u8], more: bool) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    let no_address = std::ptr::null::<u8>();
     // Not the C library's `send`: that is a point where threads can be cancelled, which takes two calls of its own.
     // SAFETY: the pointer and the length are those of a live slice, which the kernel only reads; there is no address; the
     // descriptor belongs to whoever calls this.

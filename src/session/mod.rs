@@ -229,6 +229,12 @@ impl Session {
         self.outbox.output(shard)
     }
 
+    /// Whether a long value comes next behind what [`Session::output`] gives.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.outbox.goes_on()
+    }
+
     /// Whether anything waits to be sent.
     #[must_use]
     pub fn has_output(&self) -> bool {

@@ -75,7 +75,7 @@ const BATCH_ITEMS_PER_SLOT: usize = 2;
 /// A place in the order of answers.
 #[derive(Debug)]
 enum Slot {
-    Waiting(Box<Waiting>),
+    Waiting(Waiting),
     Ready(Answer),
 }
 
@@ -124,6 +124,11 @@ impl Outbox {
             Some(Piece::Stream(stream)) if self.is_lending && self.unsent().is_empty() => stream.lent(shard),
             _ => self.unsent(),
         }
+    }
+
+    /// Whether a value that is lent comes behind its own bytes.
+    pub fn goes_on(&self) -> bool {
+        self.is_lending && !self.unsent().is_empty()
     }
 
     /// Whether there is anything to send now.
@@ -200,7 +205,7 @@ impl Outbox {
         parts.metrics.active_requests += u64::from(awaited.is_counted());
         let weight = awaited.weight();
         self.weight += weight;
-        self.slots.push_back(Slot::Waiting(Box::new(Waiting { ticket, awaited, weight })));
+        self.slots.push_back(Slot::Waiting(Waiting { ticket, awaited, weight }));
         self.next_slot() - 1
     }
 

@@ -1,6 +1,6 @@
 //! What travels between cores: questions on the way out, the same parcel with the answers on the way back.
 
-use crate::command::{Command, LeaseId, Outcome, Payload, Put, Refusal, Span, Value, Verb};
+use crate::command::{Command, LeaseId, Meta, Outcome, Payload, Put, Refusal, Span, Value, Verb};
 use crate::insight::{Question, Report};
 use crate::limits::BUFFER_KEEP_BYTES;
 use crate::routing::ShardId;
@@ -170,15 +170,9 @@ impl Parcel {
     pub fn outcome(&self, place: usize) -> Outcome<&[u8]> {
         let bytes = &self.answer;
         match &self.outcomes[place] {
-            Outcome::Found { meta, media, value } => Outcome::Found {
-                meta: *meta,
-                media: at(bytes, *media),
-                value: match value {
-                    Value::Omitted => Value::Omitted,
-                    Value::Inline(span) => Value::Inline(at(bytes, *span)),
-                    Value::Leased(lease) => Value::Leased(*lease),
-                },
-            },
+            Outcome::Found { meta, media, value } => {
+                Outcome::Found { meta: *meta, media: at(bytes, *media), value: value_at(bytes, value) }
+            }
             Outcome::NotModified { version } => Outcome::NotModified { version: *version },
             Outcome::Written { created, version, expires_at } => {
                 Outcome::Written { created: *created, version: *version, expires_at: *expires_at }
@@ -189,6 +183,30 @@ impl Parcel {
             Outcome::Counted { value, version } => Outcome::Counted { value: value.clone(), version: *version },
             Outcome::Refused(refusal) => Outcome::Refused(*refusal),
         }
+    }
+
+    /// The entry that the command at `place` has found, if it has found one, once the parcel is back.
+    #[must_use]
+    pub fn found(&self, place: usize) -> Option<(&Meta, Value<&[u8]>)> {
+        match &self.outcomes[place] {
+            Outcome::Found { meta, value, .. } => Some((meta, value_at(&self.answer, value))),
+            _ => None,
+        }
+    }
+
+    /// Whether the command at `place` has found no entry, once the parcel is back.
+    #[must_use]
+    pub fn is_missing(&self, place: usize) -> bool {
+        matches!(self.outcomes[place], Outcome::Missing)
+    }
+
+    /// Why a command was not carried out, if one was not, once the parcel is back.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Refused(refusal) => Some(*refusal),
+            _ => None,
+        })
     }
 
     /// The leases among the outcomes, which somebody must release.
@@ -254,6 +272,14 @@ fn stow(buffer: &mut Vec<u8>, bytes: &[u8]) -> Span {
     buffer.extend_from_slice(bytes);
     let place = |at: usize| u32::try_from(at).expect("a parcel holds short values only: far less than 4 GiB");
     Span { start: place(start), end: place(buffer.len()) }
+}
+
+fn value_at<'b>(buffer: &'b [u8], value: &Value<Span>) -> Value<&'b [u8]> {
+    match value {
+        Value::Omitted => Value::Omitted,
+        Value::Inline(span) => Value::Inline(at(buffer, *span)),
+        Value::Leased(lease) => Value::Leased(*lease),
+    }
 }
 
 fn at(buffer: &[u8], span: Span) -> &[u8] {

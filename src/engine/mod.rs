@@ -90,10 +90,15 @@ impl Engine {
         self.with(now, host, conn, Session::peer_closed);
     }
 
-    /// What waits to be sent on a connection, or as much of it as is in memory. Empty for a connection that is gone.
+    /// What waits to be sent on a connection, as much of it as lies together: it may be more when this has been sent. Empty
+    /// if there is nothing, or the connection is gone.
+    ///
+    /// These are bytes of the connection's own buffer, or, when those have all been sent and a long value of this core's
+    /// shard comes next as it is stored, bytes of the shard, up to [`crate::limits::BLOB_CHUNK_BYTES`]. Either may move with
+    /// any call that takes the engine as `&mut`; who has the kernel read them later than that must copy them.
     #[must_use]
     pub fn output(&self, conn: ConnId) -> &[u8] {
-        self.session(conn).map_or(&[], Session::output)
+        self.session(conn).map_or(&[], |session| session.output(&self.parts.shard))
     }
 
     /// Hears that the first `len` bytes of [`Engine::output`] have been sent.
@@ -118,7 +123,7 @@ impl Engine {
     /// to be made.
     #[must_use]
     pub fn needs_its_task(&self, conn: ConnId) -> bool {
-        self.session(conn).is_some_and(|session| !session.output().is_empty() || session.has_changed_flow())
+        self.session(conn).is_some_and(|session| session.has_output() || session.has_changed_flow())
     }
 
     /// Forgets a connection, if it is not forgotten yet; then this returns false. What it has asked of other cores is still

@@ -14,13 +14,21 @@ pub const fn version_text(version: Version) -> [u8; VERSION_CHARS] {
 
 /// 16 lower-case hexadecimal digits.
 pub(super) const fn hex(number: u64) -> [u8; 16] {
-    let mut text = [0; 16];
-    let mut at = 0;
-    while at < text.len() {
-        text[at] = b"0123456789abcdef"[(number >> (60 - 4 * at)) as usize & 15];
-        at += 1;
-    }
-    text
+    let (high, low) = (hex_of_half((number >> 32) as u32), hex_of_half(number as u32));
+    // The first digit is that of the highest bits.
+    ((high as u128) << 64 | low as u128).to_be_bytes()
+}
+
+/// Eight digits, the first one in the highest byte. All eight are worked out at once, each in its byte.
+const fn hex_of_half(number: u32) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let number = number as u64;
+    let halves = (number | number << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (halves | halves << 8) & 0x00ff_00ff_00ff_00ff;
+    let digits = (bytes | bytes << 4) & (0x0f * EACH);
+    // 1 in each byte whose digit is a letter.
+    let letters = ((digits + 6 * EACH) >> 4) & EACH;
+    digits + b'0' as u64 * EACH + letters * (b'a' - b'0' - 10) as u64
 }
 
 /// The version that `text` spells, `None` if no version of ours is spelt like that.
@@ -65,6 +73,9 @@ pub enum Comparison {
 /// # Errors
 /// See [`ConditionError`].
 pub fn conditions(head: &Head<'_>) -> Result<Conditions, ConditionError> {
+    if head.if_match.is_empty() && head.if_none_match.is_empty() {
+        return Ok(Conditions::default());
+    }
     Ok(Conditions {
         if_match: version_set(&head.if_match, Comparison::Strong)?,
         if_none_match: version_set(&head.if_none_match, Comparison::Weak)?,

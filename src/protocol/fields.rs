@@ -140,6 +140,23 @@ pub(super) fn plain_decimal(text: &[u8]) -> Option<u64> {
     }
 }
 
+/// Whether each byte may stand in a registered name or an IPv4 address.
+static IS_IN_NAME: [bool; 256] = {
+    let mut is_in_name = [false; 256];
+    let marks = b"-._~!$&'()*+;=%";
+    let mut at = 0;
+    while at < 256 {
+        is_in_name[at] = (at as u8).is_ascii_alphanumeric();
+        at += 1;
+    }
+    at = 0;
+    while at < marks.len() {
+        is_in_name[marks[at] as usize] = true;
+        at += 1;
+    }
+    is_in_name
+};
+
 /// Whether `value` is a registered name or an address, with or without a port (RFC 3986, 3.2.2). A comma is refused
 /// though the grammar has it: it looks like two values joined by a proxy.
 fn is_host(value: &[u8]) -> bool {
@@ -150,9 +167,8 @@ fn is_host(value: &[u8]) -> bool {
             (end > 0 && rest[..end].iter().all(inside), rest.get(end + 1..).unwrap_or(&[]))
         }
         _ => {
-            let end = memchr::memchr(b':', value).unwrap_or(value.len());
-            let inside = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
-            (end > 0 && value[..end].iter().all(inside), &value[end..])
+            let end = value.iter().position(|&byte| !IS_IN_NAME[usize::from(byte)]).unwrap_or(value.len());
+            (end > 0, &value[end..])
         }
     };
     host_is_fine

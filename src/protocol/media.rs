@@ -2,6 +2,8 @@
 
 use crate::limits::MEDIA_TYPE_BYTES_MAX;
 
+const JSON: &str = "application/json";
+
 /// What the body of a PUT is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media<'b> {
@@ -23,6 +25,9 @@ pub struct MediaError;
 /// See [`MediaError`].
 pub fn media_type(content_type: Option<&str>) -> Result<Media<'_>, MediaError> {
     let Some(text) = content_type else { return Ok(Media::Json) };
+    if text.eq_ignore_ascii_case(JSON) {
+        return Ok(Media::Json);
+    }
     let essence = essence(text);
     let (main, sub) = essence.split_once('/').ok_or(MediaError)?;
     let printable = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
@@ -30,7 +35,7 @@ pub fn media_type(content_type: Option<&str>) -> Result<Media<'_>, MediaError> {
     if text.len() > MEDIA_TYPE_BYTES_MAX || !printable || !part_is_fine(main) || !part_is_fine(sub) {
         return Err(MediaError);
     }
-    Ok(if essence.eq_ignore_ascii_case("application/json") { Media::Json } else { Media::Bytes(text) })
+    Ok(if essence.eq_ignore_ascii_case(JSON) { Media::Json } else { Media::Bytes(text) })
 }
 
 /// Whether a reader with this `Accept` wants the value alone: it names `application/octet-stream`, and not with `q=0`.

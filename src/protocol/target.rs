@@ -44,7 +44,7 @@ pub fn resolve(method: Method, path: &str) -> Target<'_> {
             "batch/get" => Target::Fixed(Route::BatchGet),
             "batch/set" => Target::Fixed(Route::BatchSet),
             "batch/delete" => Target::Fixed(Route::BatchDelete),
-            _ if memchr::memchr(b'/', rest.as_bytes()).is_some() => Target::Fixed(Route::Unknown),
+            _ if has(rest.as_bytes(), b'/') => Target::Fixed(Route::Unknown),
             _ => Target::Kv(KeyText(rest)),
         };
     }
@@ -97,6 +97,12 @@ pub enum KeyError {
 /// # Errors
 /// See [`KeyError`].
 pub fn check_key(key: &[u8]) -> Result<(), KeyError> {
+    // Most keys are short and plain; what these bytes are takes one look at each.
+    if (1..=KEY_CHARS_MAX).contains(&key.len())
+        && key.iter().fold(true, |plain, &byte| plain & (byte.wrapping_sub(1) < 0x7f))
+    {
+        return Ok(());
+    }
     let text = match key.len() {
         0 => return Err(KeyError::Empty),
         len if len > KEY_BYTES_MAX => return Err(KeyError::TooLong),
@@ -114,7 +120,7 @@ pub fn check_key(key: &[u8]) -> Result<(), KeyError> {
 /// See [`KeyError`].
 pub fn decode_key<'a>(raw: KeyText<'a>, scratch: &'a mut KeyBuf) -> Result<&'a [u8], KeyError> {
     let raw = raw.0.as_bytes();
-    let key = if memchr::memchr(b'%', raw).is_none() {
+    let key = if !has(raw, b'%') {
         raw
     } else if raw.len() > KEY_BYTES_MAX * 3 {
         return Err(KeyError::TooLong);
@@ -124,6 +130,11 @@ pub fn decode_key<'a>(raw: KeyText<'a>, scratch: &'a mut KeyBuf) -> Result<&'a [
         scratch.as_slice()
     };
     check_key(key).map(|()| key)
+}
+
+/// Whether `byte` is among `bytes`, which are mostly few: not worth the way into a search that is made for many.
+fn has(bytes: &[u8], byte: u8) -> bool {
+    bytes.iter().fold(false, |found, &other| found | (other == byte))
 }
 
 fn percent_decode<const N: usize>(mut text: &[u8], out: &mut SmallVec<[u8; N]>) -> Option<()> {
@@ -174,7 +185,8 @@ impl QueryOptions {
     /// See [`QueryError`].
     pub fn parse(query: Option<&str>) -> Result<Self, QueryError> {
         let mut options = Self::default();
-        for pair in query.unwrap_or("").split('&') {
+        let Some(query) = query else { return Ok(options) };
+        for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
                 "includeMeta" => options.include_meta = boolean(value).ok_or(QueryError::IncludeMeta)?,

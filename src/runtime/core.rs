@@ -45,6 +45,8 @@ pub struct Core {
     next_tick: Mono,
     /// Whether there is more to do at once.
     more: bool,
+    /// Whether parcels came or went in the last wake-up.
+    traded: bool,
     /// What the bell is heard by; it belongs to the bell, which lives as long as the process.
     event: RawFd,
 }
@@ -147,6 +149,7 @@ impl Core {
             clock,
             next_tick: Mono::default(),
             more: false,
+            traded: false,
             event,
         };
         core.listen_to_bell();
@@ -182,8 +185,20 @@ impl Core {
 
     /// Waits until there is something to do, and at most until the next tick.
     pub fn wait(&mut self) {
+        if self.traded && !self.more {
+            self.look_once_more();
+            return;
+        }
         let patience = if self.has_nothing_to_do() { self.until_next_tick() } else { Duration::ZERO };
         self.sleep(patience);
+    }
+
+    /// Instead of sleeping at once after a wake-up that traded parcels: an answer, or the next question, is often there
+    /// before a sleeper could be woken. Whoever shares this CPU goes first, and may bring it.
+    fn look_once_more(&mut self) {
+        self.traded = false;
+        std::thread::yield_now();
+        self.sockets.enter(Duration::ZERO);
     }
 
     /// Whether this core may sleep. Whoever sends it something from now on rings its bell.
@@ -238,6 +253,7 @@ impl Core {
                 Some(Arrival::Work(parcel)) => self.engine.carry_out(now, &mut self.host, parcel),
                 Some(Arrival::Reply(parcel)) => self.engine.come_back(now, &mut self.host, parcel),
             }
+            self.traded = true;
             if taken % EVENTS_PER_LOOK == 0 && self.is_over(now.mono()) {
                 return true;
             }
@@ -277,6 +293,7 @@ impl Core {
         }
         self.now = self.clock.now();
         self.engine.settle(self.now, &mut self.host);
+        self.traded |= self.host.lanes.has_sent();
         self.host.wake_ups.rang += self.host.lanes.ring();
         for notice in std::mem::take(&mut self.host.notices) {
             self.log(notice);

@@ -270,6 +270,12 @@ impl Lanes {
         rung
     }
 
+    /// Whether something was sent since the bells were last rung.
+    #[must_use]
+    pub fn has_sent(&self) -> bool {
+        !self.to_ring.is_empty()
+    }
+
     fn note_sent(&mut self, to: ShardId) {
         if !std::mem::replace(&mut self.is_to_ring[to.index()], true) {
             self.to_ring.push(to);

@@ -63,22 +63,45 @@ type Asked<'b> = (&'b [u8], &'b Parcel, Outcome<&'b [u8]>);
 #[derive(Debug)]
 enum Item {
     /// Which parcel, and which of its commands.
-    Asked { parcel: usize, place: usize },
+    Asked { parcel: u32, place: u32 },
     /// It could not be asked for.
-    Failed { key: SentKey, code: ErrorCode, message: String },
+    Failed(Box<Failed>),
+}
+
+/// An item that could not be asked for, and why.
+#[derive(Debug)]
+struct Failed {
+    key: SentKey,
+    code: ErrorCode,
+    message: String,
 }
 
 impl Item {
     fn failed(key: SentKey, error: BodyError) -> Self {
-        Self::Failed { key, code: ErrorCode::of_status(error.status()), message: error.to_string() }
+        let (code, message) = (ErrorCode::of_status(error.status()), error.to_string());
+        Self::Failed(Box::new(Failed { key, code, message }))
     }
 }
 
 impl Session {
     /// Asks all shards that have a part in `plan`, at once.
-    pub(super) fn ask_batch<H: Host>(&mut self, cx: &mut Context<'_, H>, mut ticket: Ticket, plan: Plan) {
+    pub(super) fn ask_batch<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: Ticket, plan: Plan) {
+        let batch = pack(cx, plan);
+        self.send_batch(cx, ticket, batch);
+    }
+
+    /// Asks all shards that own some of `keys`, each of which is a key, at once.
+    pub(super) fn ask_batch_get<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: Ticket, keys: &[&[u8]]) {
+        let mut batch = Batch { parcels: Vec::new(), order: Vec::with_capacity(keys.len()) };
+        for key in keys {
+            let item = batch.add(cx, key, Wish::Get);
+            batch.order.push(item);
+        }
+        self.send_batch(cx, ticket, batch);
+    }
+
+    fn send_batch<H: Host>(&mut self, cx: &mut Context<'_, H>, mut ticket: Ticket, mut batch: Batch) {
         ticket.asked = Some(cx.now.mono());
-        let mut batch = pack(cx, plan);
         let slot = self.outbox.next_slot();
         for (owner, place) in &mut batch.parcels {
             let mut parcel = place.take().expect("nothing has been sent yet");
@@ -196,40 +219,43 @@ impl Batch {
             }
         };
         parcel.push(Command { key, hash, verb });
-        Item::Asked { parcel: at, place: parcel.len() - 1 }
+        // Both are less than the items of a batch.
+        Item::Asked { parcel: at as u32, place: parcel.len() as u32 - 1 }
+    }
+
+    /// Where an item that was asked for is: its parcel, and its place there.
+    fn place(&self, item: &Item) -> Option<(&Parcel, usize)> {
+        let Item::Asked { parcel, place } = item else { return None };
+        let parcel = self.parcels[*parcel as usize].1.as_ref().expect("the batch is whole");
+        Some((parcel, *place as usize))
     }
 
     fn outcome(&self, item: &Item) -> Option<Asked<'_>> {
-        let Item::Asked { parcel, place } = item else { return None };
-        let parcel = self.parcels[*parcel].1.as_ref().expect("the batch is whole");
-        Some((parcel.key(*place), parcel, parcel.outcome(*place)))
+        let (parcel, place) = self.place(item)?;
+        Some((parcel.key(place), parcel, parcel.outcome(place)))
     }
 
     /// Why a command was not carried out, if one was not.
     fn refusal(&self) -> Option<Refusal> {
-        self.order.iter().filter_map(|item| self.outcome(item)).find_map(|(_, _, outcome)| match outcome {
-            Outcome::Refused(refusal) => Some(refusal),
-            _ => None,
-        })
+        self.parcels.iter().find_map(|(_, parcel)| parcel.as_deref().and_then(Parcel::refusal))
     }
 
     /// Writes the answer to a read; returns what comes behind `bytes`, for the values that are not there yet.
     fn write_hits(&self, bytes: &mut Vec<u8>, head: &AnswerHead<'_>, conn: ConnId) -> Vec<Piece> {
-        let outcomes: Vec<_> = self.order.iter().filter_map(|item| self.outcome(item)).collect();
+        let asked = || self.order.iter().filter_map(|item| self.place(item));
         let hits = || {
-            outcomes.iter().filter_map(|(key, parcel, outcome)| match outcome {
-                Outcome::Found { meta, value, .. } => Some((*key, parcel.to, meta, value)),
-                _ => None,
-            })
+            let found = |(parcel, place): (_, _)| Parcel::found(parcel, place).map(|found| (parcel, place, found));
+            asked().filter_map(found).map(|(parcel, place, (meta, value))| (parcel.key(place), parcel.to, meta, value))
         };
-        let misses = || outcomes.iter().filter(|(_, _, it)| matches!(it, Outcome::Missing)).map(|(key, _, _)| *key);
+        let misses =
+            || asked().filter(|(parcel, place)| parcel.is_missing(*place)).map(|(parcel, place)| parcel.key(place));
         let mut writer = BatchGet::begin(bytes, head, hits().map(|(key, _, meta, _)| (key, meta)), misses());
         let mut pieces = Vec::new();
         let mut behind = Vec::new();
         for (key, owner, meta, value) in hits() {
             let out = if pieces.is_empty() { &mut *bytes } else { &mut behind };
-            let tail = writer.hit(out, key, meta, value);
-            if let Some(leased) = LeasedTail::new(*value, tail) {
+            let tail = writer.hit(out, key, meta, &value);
+            if let Some(leased) = LeasedTail::new(value, tail) {
                 if !behind.is_empty() {
                     pieces.push(Piece::Bytes(std::mem::take(&mut behind)));
                 }
@@ -293,7 +319,7 @@ fn shown(key: &[u8]) -> Option<&str> {
 /// What to say of an item that was not done.
 fn failed<'b>(item: &'b Item, outcome: Option<Asked<'b>>) -> (Option<&'b str>, ErrorCode, &'b str) {
     match (item, outcome) {
-        (Item::Failed { key, code, message }, _) => (key.shown(), *code, message),
+        (Item::Failed(failed), _) => (failed.key.shown(), failed.code, &failed.message),
         (_, Some((key, _, Outcome::Refused(refusal)))) => {
             (shown(key), ErrorCode::of_refusal(refusal), refusal.message())
         }

@@ -29,6 +29,7 @@ use crate::insight::Report;
 use crate::insight::page::WrittenPage;
 use crate::limits::{BUFFER_KEEP_BYTES, CONNECTION_BYTES, LINGER_MS, TICK_MS};
 use crate::parcel::Parcel;
+use crate::shard::Shard;
 use crate::time::{Mono, Now};
 use intake::Intake;
 use outbox::Outbox;
@@ -221,10 +222,17 @@ impl Session {
         self.input = Vec::new();
     }
 
-    /// What waits to be sent.
+    /// What waits to be sent, as much of it as lies together: in the connection's buffer, or, for a long value of this
+    /// core's own, in `shard`.
     #[must_use]
-    pub fn output(&self) -> &[u8] {
-        self.outbox.unsent()
+    pub fn output<'o>(&'o self, shard: &'o Shard) -> &'o [u8] {
+        self.outbox.output(shard)
+    }
+
+    /// Whether anything waits to be sent.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.outbox.has_output()
     }
 
     /// Hears that `len` bytes of the output have been sent.
@@ -232,8 +240,9 @@ impl Session {
         self.taken_at = cx.now.mono();
         // As long as answers go out, or keep us from reading, the peer's silence is not its own doing.
         self.heard_at = self.taken_at;
-        self.outbox.forget(len);
-        if self.outbox.has_slots() || !self.input.is_empty() {
+        let was_going_on = self.outbox.has_slots();
+        self.outbox.forget(cx.parts, len);
+        if was_going_on || !self.input.is_empty() || self.peer_closed {
             self.go_on(cx);
         }
     }
@@ -317,7 +326,7 @@ impl Session {
     /// Ends what has taken too long. True if the socket has something to do because of it.
     pub fn look_at_the_clock<H: Host>(&mut self, cx: &mut Context<'_, H>) -> bool {
         let now = cx.now.mono();
-        if self.outbox.unsent().is_empty() {
+        if !self.outbox.has_output() {
             self.taken_at = now;
         }
         let waits_for_us = self.flow_now() != Flow::Reading || self.outbox.has_slots();
@@ -353,10 +362,10 @@ impl Session {
             },
             _ => {}
         }
-        if !self.outbox.unsent().is_empty() && after(self.taken_at, cx.parts.settings.idle_timeout_ms) {
+        if self.outbox.has_output() && after(self.taken_at, cx.parts.settings.idle_timeout_ms) {
             self.aborted = true;
         }
-        !self.outbox.unsent().is_empty() || self.has_changed_flow()
+        self.outbox.has_output() || self.has_changed_flow()
     }
 
     /// Forgets everything; what other cores still do for this connection is dropped when it comes back.

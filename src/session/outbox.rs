@@ -6,6 +6,7 @@ use super::ticket::Ticket;
 use crate::engine::parts::{Answered, Host, Parts};
 use crate::limits::{BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX, STREAM_STEP_BYTES};
 use crate::parcel::Parcel;
+use crate::shard::Shard;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 
@@ -112,16 +113,34 @@ pub struct Outbox {
     /// What is left of the answer that is going out.
     going: VecDeque<Piece>,
     going_answered: Option<Answered>,
+    /// Whether the first of these is a value that is sent from where it is stored, behind the bytes.
+    is_lending: bool,
 }
 
 impl Outbox {
-    /// What can be sent now.
-    pub fn unsent(&self) -> &[u8] {
+    /// What can be sent now: bytes of its own, or when these are all sent, a value where `shard` has it stored.
+    pub fn output<'o>(&'o self, shard: &'o Shard) -> &'o [u8] {
+        match self.going.front() {
+            Some(Piece::Stream(stream)) if self.is_lending && self.unsent().is_empty() => stream.lent(shard),
+            _ => self.unsent(),
+        }
+    }
+
+    /// Whether there is anything to send now.
+    pub fn has_output(&self) -> bool {
+        self.is_lending || !self.unsent().is_empty()
+    }
+
+    /// Its own bytes that can be sent now.
+    fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
-    /// Forgets the first `len` bytes of [`Outbox::unsent`].
-    pub fn forget(&mut self, len: usize) {
+    /// Forgets the first `len` bytes of [`Outbox::output`].
+    pub fn forget(&mut self, parts: &mut Parts, len: usize) {
+        if self.unsent().is_empty() {
+            return self.forget_lent(parts, len);
+        }
         self.sent += len;
         assert!(self.sent <= self.bytes.len(), "no more is sent than there is");
         if self.sent == self.bytes.len() {
@@ -135,6 +154,18 @@ impl Outbox {
         }
     }
 
+    fn forget_lent(&mut self, parts: &mut Parts, len: usize) {
+        if let Some(Piece::Stream(stream)) = self.going.front_mut().filter(|_| self.is_lending) {
+            stream.take_sent(parts, len, &mut self.bytes);
+            if stream.is_done() {
+                self.is_lending = false;
+                self.going.pop_front();
+            }
+        } else {
+            assert!(len == 0, "no more is sent than there is");
+        }
+    }
+
     /// The memory that it takes, in bytes.
     pub const fn footprint(&self) -> u64 {
         (self.bytes.capacity() + self.held) as u64
@@ -142,7 +173,7 @@ impl Outbox {
 
     /// Whether every request is answered and every answer sent.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.going.is_empty() && self.unsent().is_empty()
+        self.slots.is_empty() && self.going.is_empty() && !self.has_output()
     }
 
     /// Whether a request waits for its answer, or an answer for its turn.
@@ -150,9 +181,11 @@ impl Outbox {
         !self.slots.is_empty() || !self.going.is_empty()
     }
 
-    /// Whether another request may be taken on.
+    /// Whether another request may be taken on. A value that is lent is as good as a buffer that is full.
     pub fn has_room(&self) -> bool {
-        self.weight < PIPELINE_DEPTH_MAX && self.unsent().len() + self.held < OUTPUT_HIGH_WATER_BYTES
+        !self.is_lending
+            && self.weight < PIPELINE_DEPTH_MAX
+            && self.unsent().len() + self.held < OUTPUT_HIGH_WATER_BYTES
     }
 
     /// Makes room for the answer to the next request, which `awaited` will bring. Returns the slot's number.
@@ -288,6 +321,10 @@ impl Outbox {
                     if rest.is_empty() {
                         self.going.pop_front();
                     }
+                }
+                Some(Piece::Stream(stream)) if stream.is_lent(cx.parts.me) => {
+                    self.is_lending = true;
+                    return;
                 }
                 Some(Piece::Stream(stream)) => {
                     if !stream.advance(cx, &mut self.bytes) {

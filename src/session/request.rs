@@ -8,6 +8,7 @@ use crate::command::{Command, Refusal, Verb};
 use crate::engine::parts::{Host, Notice};
 use crate::limits::{DISCARD_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX};
 use crate::metrics::BackpressureReason;
+use crate::protocol::body;
 use crate::protocol::conditions;
 use crate::protocol::head::{self, BodyLength, Head};
 use crate::protocol::media::{Media, accepts_raw, media_type};
@@ -125,7 +126,7 @@ impl Session {
         match target {
             Target::Kv(key) if head.method == Method::Put => self.begin_put(cx, head, key, following),
             Target::Kv(key) => self.ask_of_key(cx, head, key),
-            Target::Fixed(Route::BatchGet) => self.begin_body(cx, head, Route::BatchGet, Sink::batch_get(), following),
+            Target::Fixed(Route::BatchGet) => self.begin_batch_get(cx, head, following),
             Target::Fixed(Route::BatchDelete) => {
                 self.begin_body(cx, head, Route::BatchDelete, Sink::batch_delete(), following)
             }
@@ -204,6 +205,25 @@ impl Session {
             Media::Bytes(media) => Sink::put_raw(target, media),
         };
         self.begin_body(cx, head, Route::Kv, sink, following)
+    }
+
+    /// Reads of many keys: at once if the whole body is there and spelt as usual, else when it has come.
+    fn begin_batch_get<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        head: &Head<'_>,
+        following: &[u8],
+    ) -> Result<usize, Failure> {
+        check_length(head.body, body_bytes_max(Route::BatchGet, true, &cx.parts.settings))?;
+        let body = whole_body(head.body, following);
+        let Some((body, keys)) = body.and_then(|body| Some((body, body::plain_keys(body)?))) else {
+            return self.begin_body(cx, head, Route::BatchGet, Sink::batch_get(), following);
+        };
+        let ticket = self.ticket(cx, head, Route::BatchGet);
+        let keep_alive = ticket.keep_alive;
+        self.ask_batch_get(cx, ticket, &keys);
+        self.request_ends(cx, keep_alive);
+        Ok(body.len())
     }
 
     /// Begins to receive a body.

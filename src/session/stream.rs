@@ -2,11 +2,13 @@
 
 use super::{ConnId, Context};
 use crate::command::LeaseId;
-use crate::engine::parts::Host;
+use crate::engine::parts::{Host, Parts};
 use crate::forward::Waiter;
+use crate::limits::STREAM_STEP_BYTES;
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer::Tail;
 use crate::routing::ShardId;
+use crate::shard::Shard;
 
 /// A leased value that is being sent on a connection. It must be released when the connection ends before it does.
 #[derive(Debug)]
@@ -19,13 +21,42 @@ pub struct Stream {
     tail: Option<Tail>,
     /// A parcel is under way.
     pulling: bool,
+    /// Whether it pays to send the value from where it is stored.
+    is_worth_lending: bool,
 }
+
+/// A value that is no longer than this is copied behind its head, and goes out with it at once.
+const COPIED_BYTES_MAX: u64 = STREAM_STEP_BYTES as u64;
 
 impl Stream {
     /// The value that `owner` holds under `lease`, of which `tail` is left to write.
     #[must_use]
     pub const fn new(conn: ConnId, owner: ShardId, lease: LeaseId, tail: Tail) -> Self {
-        Self { conn, owner, lease, offset: 0, tail: Some(tail), pulling: false }
+        let is_worth_lending = tail.is_plain() && tail.remaining() > COPIED_BYTES_MAX;
+        Self { conn, owner, lease, offset: 0, tail: Some(tail), pulling: false, is_worth_lending }
+    }
+
+    /// Whether the value is to be sent from where it is stored by this core's shard, `me`, without a copy.
+    #[must_use]
+    pub fn is_lent(&self, me: ShardId) -> bool {
+        self.is_worth_lending && self.owner == me && !self.is_done()
+    }
+
+    /// The bytes that are to be sent next, where they are stored.
+    #[must_use]
+    pub fn lent<'s>(&self, shard: &'s Shard) -> &'s [u8] {
+        shard.lease_rest(self.lease, self.offset)
+    }
+
+    /// Takes note that `len` bytes of [`Stream::lent`] were sent. When these were the last ones, what follows the value
+    /// is written, and the lease released.
+    pub fn take_sent(&mut self, parts: &mut Parts, len: usize, out: &mut Vec<u8>) {
+        let tail = self.tail.as_mut().expect("a stream that is done lends nothing");
+        tail.skip(len as u64);
+        self.offset += len as u64;
+        if self.end(out) {
+            parts.release(self.owner, self.lease);
+        }
     }
 
     /// Whether everything has been written and the lease released.
@@ -78,11 +109,13 @@ impl Stream {
         assert!(!bytes.is_empty(), "a lease holds the whole value that it was given for");
         self.offset += bytes.len() as u64;
         tail.encode_slice(bytes, out);
-        let complete = tail.remaining() == 0;
-        if complete && let Some(tail) = self.tail.take() {
-            tail.finish(out);
-        }
-        complete
+        self.end(out)
+    }
+
+    /// Writes what follows the value if all of it is written; true if so.
+    fn end(&mut self, out: &mut Vec<u8>) -> bool {
+        let complete = self.tail.take_if(|tail| tail.remaining() == 0);
+        complete.map(|tail| tail.finish(out)).is_some()
     }
 
     /// Gives the value up before its end.

@@ -6,7 +6,7 @@
 
 use super::log::{Loc, Log};
 use super::record::{PIECE_HEAD_BYTES, Record};
-use crate::limits::{BLOB_CHUNK_BYTES, BLOCK_BYTES_MIN, PIECE_BYTES_MIN, STREAM_STEP_BYTES};
+use crate::limits::{BLOB_CHUNK_BYTES, BLOCK_BYTES_MIN, PIECE_BYTES_MIN};
 use crate::memory::{self, Region};
 use slab::Slab;
 use smallvec::SmallVec;
@@ -102,20 +102,17 @@ impl LongValues {
         value.chunks.len() as u64 * CHUNK + pieces.sum::<u64>()
     }
 
-    /// The bytes of a value from `offset` on, as far as they lie together, at most [`STREAM_STEP_BYTES`]; empty at the
-    /// end of the value and beyond.
+    /// The bytes of a value from `offset` on, as far as they lie together; empty at the end of the value and beyond.
     pub fn slice_from<'l>(&'l self, log: &'l Log, id: HeldId, offset: u64) -> &'l [u8] {
         let value = self.value(id);
         let (chunk, within) = ((offset / CHUNK) as usize, (offset % CHUNK) as usize);
         if let Some(chunk) = value.chunks.get(chunk) {
-            let end = (within + 1).next_multiple_of(STREAM_STEP_BYTES);
-            return &chunk[within..end];
+            return &chunk[within..];
         }
         let mut offset = (offset - value.chunks.len() as u64 * CHUNK) as usize;
         for piece in &value.pieces {
             if offset < piece.len as usize {
-                let bytes = &Record(log.at(piece.loc)).piece_bytes()[offset..];
-                return &bytes[..bytes.len().min(STREAM_STEP_BYTES)];
+                return &Record(log.at(piece.loc)).piece_bytes()[offset..];
             }
             offset -= piece.len as usize;
         }

@@ -43,7 +43,7 @@ mod write;
 
 use crate::blob::Blob;
 use crate::command::{Command, LeaseId, Outcome, Verb};
-use crate::limits::SHARD_BUDGET_BYTES_MIN;
+use crate::limits::{SHARD_BUDGET_BYTES_MIN, STREAM_STEP_BYTES};
 use crate::routing::{KeyHash, KeyHasher};
 use crate::time::{Mono, Now};
 use budget::Budget;
@@ -154,15 +154,27 @@ impl Shard {
         }
     }
 
-    /// The bytes of a leased value from `offset` on, as far as they lie together, at most
-    /// [`crate::limits::STREAM_STEP_BYTES`]; empty at the end of the value.
+    /// The bytes of a leased value from `offset` on, as far as they lie together; empty at the end of the value. There they
+    /// stay until the lease is released, but for those of the value's end, behind its whole chunks, which may move when
+    /// the shard is asked for anything.
     ///
     /// # Panics
     /// If there is no such lease.
     #[must_use]
-    pub fn lease_slice(&self, lease: LeaseId, offset: u64) -> &[u8] {
+    pub fn lease_rest(&self, lease: LeaseId, offset: u64) -> &[u8] {
         let value = self.leases.value(lease).expect("a lease is read before it is released");
         self.values.slice_from(&self.log, value, offset)
+    }
+
+    /// The same up to the end of a step of [`crate::limits::STREAM_STEP_BYTES`], for who copies them.
+    ///
+    /// # Panics
+    /// See [`Self::lease_rest`].
+    #[must_use]
+    pub fn lease_slice(&self, lease: LeaseId, offset: u64) -> &[u8] {
+        let bytes = self.lease_rest(lease, offset);
+        let step = STREAM_STEP_BYTES - (offset % STREAM_STEP_BYTES as u64) as usize;
+        &bytes[..bytes.len().min(step)]
     }
 
     /// Ends a lease.

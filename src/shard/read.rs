@@ -1,10 +1,9 @@
 //! Reading an entry.
 
 use super::Shard;
-use super::log::Loc;
 use super::record::{Entry, Stored};
 use super::versions::written_ms;
-use crate::command::{Expires, LeaseId, Meta, Outcome, Value, VersionSet};
+use crate::command::{Expires, Meta, Outcome, Value, VersionSet};
 use crate::routing::KeyHash;
 use crate::time::Now;
 
@@ -23,41 +22,40 @@ impl Shard {
         };
         self.stats.hits += 1;
         self.order.touch(&mut self.log, loc);
-        let version = self.versions.version(Entry(self.log.at(loc)).counter());
+        let entry = Entry(self.log.at(loc));
+        let version = self.versions.version(entry.counter());
         if unless.is_some_and(|versions| versions.contains(Some(version))) {
             return Outcome::NotModified { version };
         }
-        let meta = self.meta(now, loc);
-        let lease = if with_value { self.hand_out(loc, meta) } else { None };
-        let entry = Entry(self.log.at(loc));
-        let value = match (with_value, lease, entry.stored()) {
-            (true, Some(lease), _) => Value::Leased(lease),
-            (true, None, Stored::Inline(bytes)) => Value::Inline(bytes),
-            _ => Value::Omitted,
-        };
-        Outcome::Found { meta, media: self.media.text(entry.media()), value }
-    }
-
-    /// Counts that the value is read, and leases it if it is long.
-    fn hand_out(&mut self, loc: Loc, meta: Meta) -> Option<LeaseId> {
+        let stored = entry.stored();
+        let meta = self.meta(now, entry, stored);
+        let media = self.media.text(entry.media());
+        if !with_value {
+            return Outcome::Found { meta, media, value: Value::Omitted };
+        }
         self.stats.bytes_read[meta.kind as usize] += meta.len;
-        let value = Entry(self.log.at(loc)).held()?;
-        self.values.lease(&self.log, value);
-        Some(self.leases.grant(value))
+        let value = match stored {
+            Stored::Inline(bytes) => Value::Inline(bytes),
+            Stored::Held(held) => {
+                self.values.lease(&self.log, held);
+                Value::Leased(self.leases.grant(held))
+            }
+        };
+        Outcome::Found { meta, media, value }
     }
 
-    fn meta(&self, now: Now, loc: Loc) -> Meta {
-        let entry = Entry(self.log.at(loc));
-        let updated_ms = written_ms(entry.counter());
-        let wall = |ms: u64| now.wall_time_of(self.began_ms() + ms);
+    fn meta(&self, now: Now, entry: Entry<'_>, stored: Stored<'_>) -> Meta {
+        let counter = entry.counter();
+        let (began_ms, updated_ms) = (self.began_ms(), written_ms(counter));
+        let wall = |ms: u64| now.wall_time_of(began_ms + ms);
         let left_ms = |deadline_ms: u64| deadline_ms.saturating_sub(self.since_ms(now));
-        let (len, raw_len) = match entry.stored() {
+        let (len, raw_len) = match stored {
             Stored::Inline(bytes) => (bytes.len() as u64, entry.raw_len()),
             Stored::Held(value) => self.values.lens(value),
         };
         Meta {
             kind: entry.kind(),
-            version: self.versions.version(entry.counter()),
+            version: self.versions.version(counter),
             created_at: wall(entry.created_ms().unwrap_or(updated_ms)),
             updated_at: wall(updated_ms),
             expires: entry.deadline_ms().map(|deadline_ms| Expires {

@@ -218,20 +218,24 @@ impl<'a> Entry<'a> {
         if self.flags() & MEDIA == 0 { 0 } else { media::stored_len(&self.0[self.media_at()..]) }
     }
 
+    fn key_at(self) -> usize {
+        self.media_at() + self.media_len()
+    }
+
     /// How many bytes it takes.
     pub fn len(self) -> usize {
-        self.media_at() + self.media_len() + self.key_len() + self.value_len()
+        self.key_at() + self.key_len() + self.value_len()
     }
 
     /// The key.
     pub fn key(self) -> &'a [u8] {
-        let at = self.media_at() + self.media_len();
+        let at = self.key_at();
         &self.0[at..at + self.key_len()]
     }
 
     /// The value.
     pub fn stored(self) -> Stored<'a> {
-        let at = self.media_at() + self.media_len() + self.key_len();
+        let at = self.key_at() + self.key_len();
         if self.flags() & LONG == 0 {
             Stored::Inline(&self.0[at..at + self.value_len()])
         } else {
@@ -306,7 +310,11 @@ impl<'a> Entry<'a> {
 }
 
 /// The length of the optional numbers that `flags` names.
+#[inline]
 const fn numbers_len(flags: u16) -> usize {
+    if flags & (CREATED | DEADLINE | RAW_LEN | TTL) == 0 {
+        return 0;
+    }
     (if flags & CREATED == 0 { 0 } else { CREATED_BYTES })
         + (if flags & DEADLINE == 0 { 0 } else { DEADLINE_BYTES })
         + (if flags & RAW_LEN == 0 { 0 } else { RAW_LEN_BYTES })

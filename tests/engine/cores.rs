@@ -244,6 +244,23 @@ impl Cores {
         peer.answers()
     }
 
+    /// The peer will say no more, but goes on to listen.
+    pub fn hang_up(&mut self, peer: &Peer) {
+        let now = self.now();
+        self.engines[peer.core].peer_closed(now, &mut self.lanes, peer.conn);
+        self.settle();
+    }
+
+    /// The peer takes at most `most` bytes of its output and keeps nothing of them. Tells how many.
+    pub fn skip(&mut self, peer: &Peer, most: usize) -> usize {
+        let now = self.now();
+        let engine = &mut self.engines[peer.core];
+        let len = engine.output(peer.conn).len().min(most);
+        engine.sent(now, &mut self.lanes, peer.conn, len);
+        self.settle();
+        len
+    }
+
     /// The peer is gone.
     pub fn close(&mut self, peer: &Peer) {
         let now = self.now();

@@ -9,6 +9,7 @@ mod cores;
 mod draining;
 mod in_flight;
 mod leases;
+mod lent;
 mod memory;
 mod mistakes;
 mod parking;

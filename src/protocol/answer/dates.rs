@@ -42,9 +42,12 @@ pub fn imf_fixdate(at: UnixMillis) -> [u8; 29] {
     text
 }
 
+/// Length of [`rfc3339`], in characters.
+pub const RFC3339_CHARS: usize = 24;
+
 /// The text of a moment in JSON (RFC 3339, UTC, milliseconds): `2026-11-22T22:40:00.000Z`.
 #[must_use]
-pub fn rfc3339(at: UnixMillis) -> [u8; 24] {
+pub fn rfc3339(at: UnixMillis) -> [u8; RFC3339_CHARS] {
     let civil = civil(at);
     let mut text = *b"0000-00-00T00:00:00.000Z";
     digits(&mut text[0..4], civil.year());

@@ -1,13 +1,13 @@
 //! Answers with a value, at once or as its bytes come.
 
 use super::outcome::push_validators;
-use super::{AnswerHead, JSON, begin, end, push_number, rfc3339};
-use crate::command::{Meta, Value, ValueKind};
-use crate::protocol::conditions::version_text;
+use super::{AnswerHead, JSON, RFC3339_CHARS, begin, end, push_number, put_hex, rfc3339};
+use crate::command::{Expires, Meta, Value, ValueKind, Version};
+use crate::protocol::conditions::VERSION_CHARS;
 use crate::protocol::json::text::Unescaper;
+use crate::time::UnixMillis;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use smallvec::SmallVec;
 
 /// How a reader wants a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,25 +32,41 @@ pub struct Found<'a> {
     pub value: &'a Value<&'a [u8]>,
 }
 
-/// What follows a value in JSON; long enough for all that can.
-type Suffix = SmallVec<[u8; 192]>;
-
 /// How stored bytes become those on the wire.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Encoder {
     Plain,
-    /// In quotes; holds up to two bytes back, for three become four characters.
-    Base64 {
-        held: SmallVec<[u8; 3]>,
-    },
+    /// In quotes.
+    Base64(Held),
     /// The inside of a JSON string.
     Unescape(Unescaper),
 }
 
+/// Up to two bytes that are held back, for three become four characters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    bytes: [u8; 3],
+    len: usize,
+}
+
+impl Held {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Takes as many of `bytes` as make three; returns the others.
+    fn fill<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let (now, rest) = bytes.split_at(bytes.len().min(self.bytes.len() - self.len));
+        self.bytes[self.len..self.len + now.len()].copy_from_slice(now);
+        self.len += now.len();
+        rest
+    }
+}
+
 impl Encoder {
-    fn of(kind: ValueKind, form: Form) -> Self {
+    const fn of(kind: ValueKind, form: Form) -> Self {
         match (kind, form) {
-            (ValueKind::Bytes, Form::Json { .. }) => Self::Base64 { held: SmallVec::new() },
+            (ValueKind::Bytes, Form::Json { .. }) => Self::Base64(Held { bytes: [0; 3], len: 0 }),
             (ValueKind::String, Form::Raw) => Self::Unescape(Unescaper::new()),
             _ => Self::Plain,
         }
@@ -60,13 +76,13 @@ impl Encoder {
     fn len(&self, meta: &Meta) -> u64 {
         match self {
             Self::Plain => meta.len,
-            Self::Base64 { .. } => 2 + meta.len.div_ceil(3) * 4,
+            Self::Base64(_) => 2 + meta.len.div_ceil(3) * 4,
             Self::Unescape(_) => meta.raw_len,
         }
     }
 
     fn begin(&self, out: &mut Vec<u8>) {
-        if matches!(self, Self::Base64 { .. }) {
+        if matches!(self, Self::Base64(_)) {
             out.push(b'"');
         }
     }
@@ -75,19 +91,17 @@ impl Encoder {
         match self {
             Self::Plain => out.extend_from_slice(bytes),
             Self::Unescape(unescaper) => unescaper.feed(bytes, |part| out.extend_from_slice(part)),
-            Self::Base64 { held } => {
-                if !held.is_empty() {
-                    let (now, rest) = bytes.split_at(bytes.len().min(3 - held.len()));
-                    held.extend_from_slice(now);
-                    bytes = rest;
-                    if held.len() == 3 {
-                        push_base64(out, held);
-                        held.clear();
+            Self::Base64(held) => {
+                if held.len > 0 {
+                    bytes = held.fill(bytes);
+                    if held.len == 3 {
+                        push_base64(out, held.bytes());
+                        held.len = 0;
                     }
                 }
                 let (now, rest) = bytes.split_at(bytes.len() - bytes.len() % 3);
                 push_base64(out, now);
-                held.extend_from_slice(rest);
+                held.fill(rest);
             }
         }
     }
@@ -96,8 +110,8 @@ impl Encoder {
         match self {
             Self::Plain => {}
             Self::Unescape(unescaper) => unescaper.finish(|part| out.extend_from_slice(part)),
-            Self::Base64 { held } => {
-                push_base64(out, held);
+            Self::Base64(held) => {
+                push_base64(out, held.bytes());
                 out.push(b'"');
             }
         }
@@ -118,7 +132,7 @@ pub struct Tail {
     encoder: Encoder,
     /// Bytes of the value, as it is stored, that are still to come.
     left: u64,
-    suffix: Suffix,
+    suffix: Option<Suffix>,
 }
 
 impl Tail {
@@ -126,6 +140,21 @@ impl Tail {
     #[must_use]
     pub const fn remaining(&self) -> u64 {
         self.left
+    }
+
+    /// Whether the value goes out as it is stored.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        matches!(self.encoder, Encoder::Plain)
+    }
+
+    /// Takes note that the next `len` bytes of the value went out as they are stored.
+    ///
+    /// # Panics
+    /// If the value has not so many more, or does not go out as it is stored.
+    pub const fn skip(&mut self, len: u64) {
+        assert!(self.is_plain() && len <= self.left, "a value is as long as its description says");
+        self.left -= len;
     }
 
     /// Appends what `chunk`, the next bytes of the value as it is stored, becomes on the wire.
@@ -145,30 +174,32 @@ impl Tail {
     pub fn finish(mut self, out: &mut Vec<u8>) {
         assert!(self.left == 0, "a value is as long as its description says");
         self.encoder.finish(out);
-        out.extend_from_slice(&self.suffix);
+        if let Some(suffix) = self.suffix {
+            suffix.write(out);
+        }
     }
 }
 
 /// What is written of one value: its encoded bytes, and what follows them.
 pub(super) struct Body {
     encoder: Encoder,
-    suffix: Suffix,
+    suffix: Option<Suffix>,
 }
 
 impl Body {
     /// The value within a JSON object, which ends behind it.
     pub fn json(meta: &Meta, include_meta: bool) -> Self {
         let encoder = Encoder::of(meta.kind, Form::Json { include_meta });
-        Self { encoder, suffix: json_suffix(meta, include_meta) }
+        Self { encoder, suffix: Some(Suffix::new(meta, include_meta)) }
     }
 
     fn raw(meta: &Meta) -> Self {
-        Self { encoder: Encoder::of(meta.kind, Form::Raw), suffix: Suffix::new() }
+        Self { encoder: Encoder::of(meta.kind, Form::Raw), suffix: None }
     }
 
     /// How many bytes it has.
     pub fn len(&self, meta: &Meta) -> u64 {
-        self.encoder.len(meta) + self.suffix.len() as u64
+        self.encoder.len(meta) + self.suffix.as_ref().map_or(0, Suffix::len)
     }
 
     /// Appends it, or as much as is there.
@@ -180,7 +211,9 @@ impl Body {
             Value::Inline(bytes) => {
                 self.encoder.encode(bytes, out);
                 self.encoder.finish(out);
-                out.extend_from_slice(&self.suffix);
+                if let Some(suffix) = self.suffix {
+                    suffix.write(out);
+                }
                 assert_eq!(out.len() as u64 - start, len, "a value is as long as its description says");
                 None
             }
@@ -189,29 +222,88 @@ impl Body {
     }
 }
 
-fn json_suffix(meta: &Meta, include_meta: bool) -> Suffix {
-    let mut suffix = Suffix::new();
-    suffix.extend_from_slice(b",\"type\":\"");
-    suffix.extend_from_slice(meta.kind.name().as_bytes());
-    suffix.extend_from_slice(b"\",\"version\":\"");
-    suffix.extend_from_slice(&version_text(meta.version));
-    if include_meta {
-        suffix.extend_from_slice(b"\",\"createdAt\":\"");
-        suffix.extend_from_slice(&rfc3339(meta.created_at));
-        suffix.extend_from_slice(b"\",\"updatedAt\":\"");
-        suffix.extend_from_slice(&rfc3339(meta.updated_at));
-    }
-    match meta.expires.filter(|_| include_meta) {
-        Some(expires) => {
-            suffix.extend_from_slice(b"\",\"expiresAt\":\"");
-            suffix.extend_from_slice(&rfc3339(expires.at));
-            suffix.extend_from_slice(b"\",\"ttlSec\":");
-            push_number(&mut suffix, expires.ttl_secs);
-            suffix.push(b'}');
+/// What follows a value in JSON.
+#[derive(Clone, Copy, Debug)]
+struct Suffix {
+    kind: ValueKind,
+    version: Version,
+    times: Option<Times>,
+}
+
+/// The times of an entry, for who has asked for them.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    created_at: UnixMillis,
+    updated_at: UnixMillis,
+    expires: Option<Expires>,
+}
+
+macro_rules! types {
+    ($kind:expr, $($known:ident $name:literal),+) => {
+        match $kind {
+            $(ValueKind::$known => concat!(",\"type\":\"", $name, "\",\"version\":\"0123456789abcdef\"").as_bytes(),)+
         }
-        None => suffix.extend_from_slice(b"\"}"),
+    };
+}
+
+/// The type of a value, and room for its version and a quote at the end.
+const fn type_and_version(kind: ValueKind) -> &'static [u8] {
+    types!(kind, String "string", Number "number", Boolean "boolean", Json "json", Bytes "bytes")
+}
+
+const CREATED_AT: &[u8] = b",\"createdAt\":\"";
+const UPDATED_AT: &[u8] = b"\",\"updatedAt\":\"";
+const EXPIRES_AT: &[u8] = b",\"expiresAt\":\"";
+const TTL_SEC: &[u8] = b"\",\"ttlSec\":";
+
+impl Suffix {
+    fn new(meta: &Meta, include_meta: bool) -> Self {
+        let &Meta { kind, version, created_at, updated_at, expires, .. } = meta;
+        Self { kind, version, times: include_meta.then_some(Times { created_at, updated_at, expires }) }
     }
-    suffix
+
+    fn len(&self) -> u64 {
+        let of_times = self.times.as_ref().map_or(0, Times::len);
+        (type_and_version(self.kind).len() + of_times + 1) as u64
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(type_and_version(self.kind));
+        let version_at = out.len() - VERSION_CHARS - 1;
+        put_hex(out, version_at, self.version.0);
+        if let Some(times) = &self.times {
+            times.write(out);
+        }
+        out.push(b'}');
+    }
+}
+
+impl Times {
+    fn len(&self) -> usize {
+        let of_expiry = self
+            .expires
+            .map_or(0, |expires| EXPIRES_AT.len() + RFC3339_CHARS + TTL_SEC.len() + decimal_digits(expires.ttl_secs));
+        CREATED_AT.len() + UPDATED_AT.len() + 2 * RFC3339_CHARS + 1 + of_expiry
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(CREATED_AT);
+        out.extend_from_slice(&rfc3339(self.created_at));
+        out.extend_from_slice(UPDATED_AT);
+        out.extend_from_slice(&rfc3339(self.updated_at));
+        out.push(b'"');
+        if let Some(expires) = self.expires {
+            out.extend_from_slice(EXPIRES_AT);
+            out.extend_from_slice(&rfc3339(expires.at));
+            out.extend_from_slice(TTL_SEC);
+            push_number(out, expires.ttl_secs);
+        }
+    }
+}
+
+/// How many digits [`push_number`] writes.
+fn decimal_digits(number: u32) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
 /// Answers to a read: 200 with the value. If the value has to be read piece by piece, returns how to go on.

@@ -1,9 +1,11 @@
 //! Answers to writes, and those without a value.
 
-use super::{AnswerHead, ErrorCode, Failure, JSON, begin, begin_error, end_with, error_with, key_text};
-use super::{push_string_or_null, rfc3339};
+use super::{
+    AnswerHead, ErrorCode, Failure, JSON, RFC3339_CHARS, begin, begin_error, end, end_with, error_with, key_text,
+};
+use super::{push_string_or_null, put_hex, rfc3339};
 use crate::command::{NumberText, Version};
-use crate::protocol::conditions::version_text;
+use crate::protocol::conditions::{VERSION_CHARS, version_text};
 use crate::time::UnixMillis;
 use smallvec::SmallVec;
 
@@ -15,17 +17,24 @@ pub fn written(
     version: Version,
     expires_at: Option<UnixMillis>,
 ) {
-    let mut body = SmallVec::<[u8; 96]>::new();
-    body.extend_from_slice(b"{\"version\":\"");
-    body.extend_from_slice(&version_text(version));
-    if let Some(at) = expires_at {
-        body.extend_from_slice(b"\",\"expiresAt\":\"");
-        body.extend_from_slice(&rfc3339(at));
-    }
-    body.extend_from_slice(b"\"}");
+    const VERSION: &[u8] = b"{\"version\":\"0123456789abcdef\"";
+    const EXPIRES_AT: &[u8] = b",\"expiresAt\":\"";
+    let of_expiry = expires_at.map_or(0, |_| EXPIRES_AT.len() + RFC3339_CHARS + 1);
     begin(out, head, if created { 201 } else { 200 });
     out.extend_from_slice(JSON);
-    end_with(out, head, &body);
+    end(out, (VERSION.len() + of_expiry + 1) as u64);
+    if head.head_only {
+        return;
+    }
+    out.extend_from_slice(VERSION);
+    let version_at = out.len() - VERSION_CHARS - 1;
+    put_hex(out, version_at, version.0);
+    if let Some(at) = expires_at {
+        out.extend_from_slice(EXPIRES_AT);
+        out.extend_from_slice(&rfc3339(at));
+        out.push(b'"');
+    }
+    out.push(b'}');
 }
 
 /// Answers to a DELETE that took place: 204.
@@ -56,9 +65,10 @@ pub fn not_modified(out: &mut Vec<u8>, head: &AnswerHead<'_>, version: Version) 
 
 /// What a cache needs to know of a value: its tag, that it has to ask each time, and that `Accept` decides the form.
 pub(super) fn push_validators(out: &mut Vec<u8>, version: Version) {
-    out.extend_from_slice(b"\r\nCache-Control: no-cache\r\nVary: Accept\r\nETag: \"");
-    out.extend_from_slice(&version_text(version));
-    out.push(b'"');
+    const FIELDS: &[u8] = b"\r\nCache-Control: no-cache\r\nVary: Accept\r\nETag: \"0123456789abcdef\"";
+    out.extend_from_slice(FIELDS);
+    let tag_at = out.len() - VERSION_CHARS - 1;
+    put_hex(out, tag_at, version.0);
 }
 
 /// Answers that a condition does not hold: 409. `expected` is what `If-Match` said (see

@@ -12,7 +12,7 @@ mod whole;
 
 use super::json::JsonError;
 use super::target::KeyError;
-pub use batch::{BatchItem, ItemsReader, KeysReader};
+pub use batch::{BatchItem, ItemsReader, KeysReader, PlainKeys, plain_keys};
 pub use capture::Captured;
 pub use incr::{IncrBody, IncrReader, incr_in_place};
 pub use members::SentKey;

@@ -4,6 +4,9 @@ use super::strings::{Escape, is_high, is_low};
 
 /// Appends `text` to `out` as the inside of a JSON string, without the quotes.
 pub fn escape_into(text: &str, out: &mut Vec<u8>) {
+    if !needs_escapes(text) {
+        return out.extend_from_slice(text.as_bytes());
+    }
     let mut plain_from = 0;
     for (at, byte) in text.bytes().enumerate().filter(|&(_, byte)| escaped_byte_len(byte) > 1) {
         out.extend_from_slice(&text.as_bytes()[plain_from..at]);
@@ -22,7 +25,16 @@ pub fn escape_into(text: &str, out: &mut Vec<u8>) {
 /// Bytes that [`escape_into`] appends for `text`.
 #[must_use]
 pub fn escaped_len(text: &str) -> usize {
+    if !needs_escapes(text) {
+        return text.len();
+    }
     text.bytes().map(escaped_byte_len).sum()
+}
+
+/// Whether there is anything to escape; mostly there is not.
+fn needs_escapes(text: &str) -> bool {
+    // No early exit, so that the compiler makes vector instructions of it.
+    text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\') | (byte == 0x7f))
 }
 
 const fn escaped_byte_len(byte: u8) -> usize {
@@ -48,7 +60,7 @@ const fn short_escape(byte: u8) -> Option<u8> {
 /// Turns the text of one JSON string, quotes included or not, into what it says, whatever pieces it comes in. Half of
 /// a surrogate pair alone becomes U+FFFD. The text must have passed a [`super::scanner::Scanner`]; of any other text
 /// something harmless is made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Unescaper {
     escape: Escape,
     unit: u16,
@@ -59,8 +71,8 @@ pub struct Unescaper {
 impl Unescaper {
     /// At the beginning of a string.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { escape: Escape::Outside, unit: 0, high: None }
     }
 
     /// Takes in the next piece and hands pieces of the result to `emit`. They may end within a character only where

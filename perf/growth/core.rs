@@ -64,6 +64,8 @@ pub struct Core {
     pub taken: usize,
     /// Whether the turn ended before the work did.
     pub has_more: bool,
+    /// Whether parcels came or went in this turn.
+    pub has_traded: bool,
     /// Who was sent something in this turn, each once.
     pub to_ring: Vec<usize>,
     /// When the engine looks at the clock again.
@@ -90,6 +92,7 @@ impl Core {
             began: 0,
             taken: 0,
             has_more: false,
+            has_traded: false,
             to_ring: Vec::new(),
             next_tick: 0,
             worked: 0,

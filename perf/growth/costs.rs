@@ -30,6 +30,9 @@ pub struct Costs {
     /// Looking for work once: what each turn takes besides what it does
     #[arg(long, default_value_t = 1_000)]
     pub turn_ns: u64,
+    /// The same, for a core that has traded parcels and looks once more before it sleeps
+    #[arg(long, default_value_t = 1_500)]
+    pub look_ns: u64,
     /// Going to sleep and being woken, for whoever sleeps
     #[arg(long, default_value_t = 3_000)]
     pub sleep_ns: u64,

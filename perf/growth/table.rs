@@ -18,9 +18,7 @@ pub fn json(options: &Options, parts: &[(Workload, Vec<Row>)]) -> Value {
             .collect();
         json!({"shards": row.shards, "closed": figures(&row.closed), "open": open})
     };
-    let of_part = |(workload, rows): &(Workload, Vec<Row>)| {
-        json!({"workload": workload, "rows": rows.iter().map(of_row).collect::<Vec<_>>()})
-    };
+    let of_part = |(workload, rows): &(Workload, Vec<Row>)| json!({"workload": workload, "rows": rows.iter().map(of_row).collect::<Vec<_>>()});
     json!({"setting": options.setting, "parts": parts.iter().map(of_part).collect::<Vec<_>>()})
 }
 
@@ -70,17 +68,25 @@ fn name(workload: Workload) -> String {
 
 fn busy(text: &mut String, rows: &[Row]) {
     add(text, "Closed loop. For each request:\n");
-    add(text, "| shards | foreign keys | messages | bytes | cache lines | doorbells | sleeps | CPU | rate | busiest core | refused |");
+    add(
+        text,
+        "| shards | foreign keys | messages | bytes | cache lines | doorbells | sleeps | CPU | rate | busiest core | refused |",
+    );
     add(text, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for Row { shards, closed: it, .. } in rows {
         let first = &rows[0].closed;
         let cpu = it.nanos_per_answer() / first.nanos_per_answer();
         let rate = first.nanos_between_answers() / it.nanos_between_answers();
         let (foreign, busiest) = (foreign_share(it) * 100.0, it.busiest());
-        let [messages, bytes, lines] = [it.traffic.messages, it.traffic.bytes, it.traffic.lines].map(|n| it.per_answer(n));
+        let [messages, bytes, lines] =
+            [it.traffic.messages, it.traffic.bytes, it.traffic.lines].map(|n| it.per_answer(n));
         let [doorbells, sleeps, refused] = [it.doorbells, it.sleeps, it.refused].map(|n| it.per_answer(n));
-        let counted = format!("{foreign:.1} % | {messages:.2} | {bytes:.0} | {lines:.1} | {doorbells:.3} | {sleeps:.3}");
-        add(text, &format!("| {shards} | {counted} | {cpu:.2} | {rate:.1} | {busiest:.2} | {:.1} % |", refused * 100.0));
+        let counted =
+            format!("{foreign:.1} % | {messages:.2} | {bytes:.0} | {lines:.1} | {doorbells:.3} | {sleeps:.3}");
+        add(
+            text,
+            &format!("| {shards} | {counted} | {cpu:.2} | {rate:.1} | {busiest:.2} | {:.1} % |", refused * 100.0),
+        );
     }
 }
 
@@ -94,7 +100,10 @@ fn loaded(text: &mut String, rows: &[Row], place: usize) {
         let [doorbells, sleeps] = [it.doorbells, it.sleeps].map(|n| it.per_answer(n));
         let [half, most] = [50.0, 99.0].map(|percent| it.latency_us(percent));
         let busiest = it.busiest();
-        add(text, &format!("| {shards} | {doorbells:.3} | {sleeps:.3} | {cpu:.2} | {busiest:.2} | {half:.1} | {most:.1} |"));
+        add(
+            text,
+            &format!("| {shards} | {doorbells:.3} | {sleeps:.3} | {cpu:.2} | {busiest:.2} | {half:.1} | {most:.1} |"),
+        );
     }
 }
 

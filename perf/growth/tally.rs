@@ -46,7 +46,11 @@ impl Tally {
 
     /// Enters an answer, and how long its client waited for it.
     pub fn answered(&mut self, is_ok: bool, nanos: u64) {
-        if is_ok { self.served += 1 } else { self.refused += 1 }
+        if is_ok {
+            self.served += 1
+        } else {
+            self.refused += 1
+        }
         self.latency.record(nanos).expect("the histogram grows");
     }
 

@@ -182,7 +182,7 @@ impl World {
     fn begin_turn(&mut self, number: usize) {
         let core = &mut self.cores[number];
         (core.is_armed, core.phase, core.began) = (false, Phase::Sockets, self.now);
-        (core.taken, core.has_more) = (0, false);
+        (core.taken, core.has_more, core.has_traded) = (0, false, false);
         if self.now >= core.next_tick {
             core.has_more = core.engine.tick(moment(self.now), &mut self.post);
             core.next_tick = self.now + TICK_MS * 1_000_000;
@@ -226,6 +226,7 @@ impl World {
             return None;
         };
         core.taken += 1;
+        core.has_traded = true;
         let now = moment(self.now);
         let took = match arrival {
             Arrival::Work(parcel) => {
@@ -280,6 +281,7 @@ impl World {
     /// Rings, and says that this core is about to sleep.
     fn end_turn(&mut self, number: usize) -> u64 {
         let mut took = 0;
+        self.cores[number].has_traded |= !self.cores[number].to_ring.is_empty();
         for to in std::mem::take(&mut self.cores[number].to_ring) {
             if std::mem::replace(&mut self.cores[to].is_armed, false) {
                 took += self.costs.ring_ns;
@@ -288,14 +290,16 @@ impl World {
             }
         }
         let core = &mut self.cores[number];
-        (core.is_armed, core.phase) = (!core.has_more, Phase::Waiting);
-        took + self.costs.turn_ns
+        // Who trades parcels looks once more before it sleeps.
+        let looks_again = core.has_traded && !core.has_more;
+        (core.is_armed, core.phase) = (!core.has_more && !looks_again, Phase::Waiting);
+        took + if looks_again { self.costs.look_ns } else { self.costs.turn_ns }
     }
 
     /// Sleeps, unless something has come in or somebody has rung meanwhile.
     fn wait(&mut self, number: usize) -> Option<u64> {
         let core = &mut self.cores[number];
-        // The bell is not armed if there is more to do, either.
+        // The bell is not armed either if there is more to do, or to look for.
         if !core.is_armed || !core.requests.is_empty() || self.post.has_arrivals(number, self.now) {
             self.begin_turn(number);
         } else {

@@ -138,7 +138,14 @@ impl Core {
         let mut core = Self {
             connections_max: engine.parts().settings.connections_max,
             engine,
-            host: CoreHost { lanes, notices: Vec::new(), facts, clock: Clock::new(), scribe, wake_ups: WakeUps::default() },
+            host: CoreHost {
+                lanes,
+                notices: Vec::new(),
+                facts,
+                clock: Clock::new(),
+                scribe,
+                wake_ups: WakeUps::default(),
+            },
             sockets,
             unfinished: VecDeque::new(),
             accepting: Accepting::default(),

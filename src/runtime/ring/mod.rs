@@ -105,17 +105,13 @@ impl Ring {
         let begun = self.uring.submission().len() as u32;
         // Who has not heard of everything yet shall not be told more: the room for it is bounded.
         let is_behind = !self.uring.completion().is_empty();
-        let (flags, wanted) = if is_behind {
-            (EnterFlags::EXT_ARG, 0)
-        } else {
-            (self.wait_flags, u32::from(!patience.is_zero()))
-        };
+        let (flags, wanted) =
+            if is_behind { (EnterFlags::EXT_ARG, 0) } else { (self.wait_flags, u32::from(!patience.is_zero())) };
         // SAFETY: the arguments are what EXT_ARG says that they are, and live until the call is over.
         let entered = unsafe { self.uring.submitter().enter(begun, wanted, flags.bits(), Some(&arguments)) };
         if let Err(error) = entered {
             // The time is up, a signal came, or the kernel wants us to take what has happened before it takes more.
-            let passes =
-                matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN));
+            let passes = matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN));
             assert!(passes, "io_uring does not go on: {error}");
         }
     }

@@ -11,6 +11,10 @@ pub const KEY_BYTES_MAX: usize = KEY_CHARS_MAX * 4;
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most header fields of a request, and of a trailer section.
 pub const HEAD_FIELDS_MAX: usize = 64;
+/// Sets of header fields that a core remembers, to know them again.
+pub const FAMILIAR_HEADS: usize = 4;
+/// Longest set of header fields that is remembered, in bytes.
+pub const FAMILIAR_BYTES_MAX: usize = 2 * 1024;
 /// Longest request ID that is taken from a client, in characters.
 pub const REQUEST_ID_CHARS_MAX: usize = 128;
 /// Longest chunk-size line of a chunked body, in bytes, extensions included.
@@ -55,8 +59,10 @@ pub const RECEIVE_STEP_BYTES: usize = 32 * 1024;
 
 /// Smallest block of a shard's log: holds the longest record.
 pub const BLOCK_BYTES_MIN: usize = 32 * 1024;
-/// Largest block of a shard's log.
-pub const BLOCK_BYTES_MAX: usize = 1024 * 1024;
+/// Largest block of a shard's log: a huge page.
+pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Block of the log of a shard without a budget.
+pub const BLOCK_BYTES_UNLIMITED: usize = 1024 * 1024;
 /// A shard's log has about this many blocks when its part of the budget is used up.
 pub const BLOCKS_PER_SHARD: u64 = 512;
 /// Blocks that must be free or on their way to be free before a block is opened: one for what is written, one for what
@@ -92,6 +98,10 @@ pub const OUTPUT_HIGH_WATER_BYTES: usize = 128 * 1024;
 pub const BUFFERS_SHARE_DIVISOR: u64 = 8;
 /// What a connection takes besides its buffers, in bytes: its socket, its task, its place in the tables.
 pub const CONNECTION_BYTES: u64 = 1024;
+/// Empty buffers for answers that a core keeps for whichever connection needs one next.
+pub const SPARE_OUTPUTS_MAX: usize = 16;
+/// A connection that has been silent for so long keeps no empty buffers, in milliseconds.
+pub const BUFFERS_KEPT_MS: u64 = 1_000;
 /// A buffer that grew beyond this is given back when it becomes empty.
 pub const BUFFER_KEEP_BYTES: usize = 16 * 1024;
 

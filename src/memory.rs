@@ -16,6 +16,10 @@ type Inner = Box<[u8]>;
 #[derive(Debug)]
 pub struct Region(Inner);
 
+/// A region of whole pages of this size asks for them: to find the small page of one entry among many takes longer than
+/// to read the entry.
+const HUGE_PAGE_BYTES: usize = 2 * 1024 * 1024;
+
 impl Region {
     /// A region of `len` bytes, a multiple of 4096 above 0, all of them 0.
     ///
@@ -26,6 +30,11 @@ impl Region {
         debug_assert!(len > 0 && len.is_multiple_of(4096));
         #[cfg(not(miri))]
         let mapped = Inner::map_anon(len).ok();
+        #[cfg(not(miri))]
+        if let Some(mapped) = mapped.as_ref().filter(|_| len.is_multiple_of(HUGE_PAGE_BYTES)) {
+            // A kernel that has none goes on with small ones.
+            let _ = mapped.advise(memmap2::Advice::HugePage);
+        }
         #[cfg(miri)]
         let mapped = Some(vec![0; len].into_boxed_slice());
         Self(mapped.unwrap_or_else(|| handle_alloc_error(Layout::array::<u8>(len).unwrap_or(Layout::new::<u8>()))))

@@ -237,6 +237,7 @@ impl Engine {
     /// Ends a wake-up: sends off releases, and enters the durations of all requests answered since the last call. `now`
     /// is read after the answers were sent.
     pub fn settle(&mut self, now: Now, host: &mut impl Host) {
+        self.parts.count_buffers_if_changed();
         self.parts.send_releases(host, now);
         let logs = host.logs_requests();
         let mut answered = std::mem::take(&mut self.parts.answered);

@@ -7,12 +7,13 @@ use crate::insight::hot_keys::HotKeys;
 use crate::insight::page::{Bundle, WrittenPage};
 use crate::insight::slow_log::{Moments, Name, SlowLog, SlowRequest};
 use crate::insight::{Question, Report};
-use crate::limits::{BUFFERS_SHARE_DIVISOR, RELEASES_PER_PARCEL_MAX};
+use crate::limits::{BUFFER_KEEP_BYTES, BUFFERS_SHARE_DIVISOR, RELEASES_PER_PARCEL_MAX, SPARE_OUTPUTS_MAX};
 use crate::memory;
 use crate::metrics::{BackpressureReason, CoreMetrics, ProcessFacts, ProcessStats};
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer;
 use crate::protocol::auth::{AuthFailure, Tokens};
+use crate::protocol::familiar::FamiliarHeads;
 use crate::protocol::route::{Method, Route};
 use crate::routing::{Router, ShardId};
 use crate::session::ConnId;
@@ -219,6 +220,8 @@ pub struct Parts {
     pub metrics: CoreMetrics,
     /// The rules.
     pub settings: Settings,
+    /// Reads request heads.
+    pub heads: FamiliarHeads,
     /// Makes request IDs.
     pub request_ids: RequestIds,
     /// Answered in this wake-up.
@@ -233,6 +236,10 @@ pub struct Parts {
     date_secs: u64,
     /// What the buffers of all connections take, in bytes.
     buffer_bytes: u64,
+    /// What it was when the shard was last told.
+    buffer_bytes_told: u64,
+    /// Buffers for answers that no connection has now.
+    pub(crate) spare_outputs: SpareOutputs,
     /// Questions to all cores.
     pub surveys: Surveys,
     /// The keys of this shard that are asked for most.
@@ -242,6 +249,30 @@ pub struct Parts {
     busy: Busy,
     /// What hot keys and slow requests take, in bytes, as of the last tick.
     insight_bytes: u64,
+}
+
+/// Empty buffers for answers; the one that was used last is given first.
+#[derive(Debug, Default)]
+pub(crate) struct SpareOutputs(Vec<Vec<u8>>);
+
+impl SpareOutputs {
+    /// An empty buffer.
+    pub(crate) fn pop(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer for the next one who needs it, unless it has grown large or there are enough.
+    pub(crate) fn keep(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= BUFFER_KEEP_BYTES && self.0.len() < SPARE_OUTPUTS_MAX {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+
+    /// The memory that they take, in bytes.
+    fn bytes(&self) -> u64 {
+        self.0.iter().map(|buffer| buffer.capacity() as u64).sum()
+    }
 }
 
 /// Applies a command to the shard, with what is kept of it for operators.
@@ -301,6 +332,7 @@ impl Parts {
             forward: Forward::new(me, commands_max),
             metrics: CoreMetrics::default(),
             settings,
+            heads: FamiliarHeads::default(),
             request_ids: ids,
             answered: Vec::with_capacity(256),
             draining: false,
@@ -309,6 +341,8 @@ impl Parts {
             date: *b"Thu, 01 Jan 1970 00:00:00 GMT",
             date_secs: 0,
             buffer_bytes: 0,
+            buffer_bytes_told: 0,
+            spare_outputs: SpareOutputs::default(),
             surveys: Surveys::default(),
             hot_keys: HotKeys::default(),
             slow_log: SlowLog::default(),
@@ -332,15 +366,21 @@ impl Parts {
 
     /// Takes note that the buffers of a connection took `before` bytes and take `after` now.
     pub(crate) fn buffers_changed(&mut self, before: u64, after: u64) {
-        if before != after {
-            self.buffer_bytes = self.buffer_bytes - before + after;
+        self.buffer_bytes = self.buffer_bytes - before + after;
+    }
+
+    /// Tells the shard of what has changed in this wake-up.
+    pub(crate) fn count_buffers_if_changed(&mut self) {
+        if self.buffer_bytes != self.buffer_bytes_told {
             self.count_buffers();
         }
     }
 
     /// Tells the shard what must fit into the budget beside its entries.
     pub(crate) fn count_buffers(&mut self) {
-        let kept = self.forward.spare_bytes() + memory::kept_bytes() + self.insight_bytes;
+        self.buffer_bytes_told = self.buffer_bytes;
+        let spare = self.forward.spare_bytes() + self.spare_outputs.bytes();
+        let kept = spare + memory::kept_bytes() + self.insight_bytes;
         self.shard.set_buffers(self.buffer_bytes + kept);
     }
 

@@ -189,7 +189,7 @@ static CLASSES: [u8; 256] = {
     classes
 };
 
-fn split_target(target: &str) -> Result<(&str, Option<&str>), HeadError> {
+pub(super) fn split_target(target: &str) -> Result<(&str, Option<&str>), HeadError> {
     if !target.starts_with('/') {
         return Err(HeadError::Target("it must begin with a slash"));
     }

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod body;
 pub mod chunked;
 pub mod conditions;
+pub mod familiar;
 mod fields;
 pub mod head;
 pub mod json;

@@ -305,9 +305,10 @@ fn accept_now(listener: &Socket) -> io::Result<OwnedFd> {
 
 /// Hands the kernel what it takes at once.
 pub fn send_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
-    // SAFETY: the pointer and the length are those of a live slice, which the kernel only reads; the descriptor belongs
-    // to whoever calls this.
-    let sent =
-        unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    let (flags, no_address) = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL, std::ptr::null::<u8>());
+    // Not the C library's `send`: that is a point where threads can be cancelled, which takes two calls of its own.
+    // SAFETY: the pointer and the length are those of a live slice, which the kernel only reads; there is no address; the
+    // descriptor belongs to whoever calls this.
+    let sent = unsafe { libc::syscall(libc::SYS_sendto, socket, bytes.as_ptr(), bytes.len(), flags, no_address, 0) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }

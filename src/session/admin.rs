@@ -76,7 +76,7 @@ impl Session {
             return self.fail(cx, ticket, &Failure::unavailable(format!("cores {silent:?} do not answer their pings")));
         }
         let date = cx.parts.date(cx.now);
-        let mut bytes = self.outbox.begin();
+        let mut bytes = self.outbox.begin(cx.parts);
         let health = Health { status: "ok", timestamp: timestamp(cx.now), service: "cache-service" };
         answer::json(&mut bytes, &ticket.head(&date), 200, &json(&health));
         self.outbox.finish(cx, bytes, None, ticket.answered(self.id, 200, cx.now.mono()));
@@ -85,7 +85,7 @@ impl Session {
     /// Answers the request in slot `slot`, which wants to know whether all cores are ready: they have reported.
     pub(super) fn answer_ready<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, reports: &[Report]) {
         let date = cx.parts.date(cx.now);
-        let mut bytes = self.outbox.begin_slot(slot);
+        let mut bytes = self.outbox.begin_slot(cx.parts, slot);
         let (ticket, _) = self.outbox.waiting(slot).expect("a slot waits until its survey ends");
         let body = json(&Readiness {
             status: "ready",
@@ -108,7 +108,7 @@ impl Session {
             return self.fail_slot(cx, slot, &failure);
         }
         let date = cx.parts.date(cx.now);
-        let mut bytes = self.outbox.begin_slot(slot);
+        let mut bytes = self.outbox.begin_slot(cx.parts, slot);
         let (ticket, _) = self.outbox.waiting(slot).expect("a slot waits until its survey ends");
         answer::page(&mut bytes, &ticket.head(&date), page.content_type, page.form.gzip, page.body.len() as u64);
         let body = (ticket.method != Method::Head).then(|| Piece::Bytes(page.body.clone()));

@@ -41,7 +41,7 @@ impl Session {
         let moment = |host: &H| if is_read { None } else { host.moment() };
         let asked = moment(cx.host).unwrap_or(cx.now.mono());
         ticket.asked = Some(asked);
-        let mut bytes = self.outbox.begin();
+        let mut bytes = self.outbox.begin(cx.parts);
         cx.parts.metrics.local += 1;
         let outcome = cx.parts.apply(cx.now, command);
         let written = ticket.write_outcome(&mut bytes, &date, key, &outcome);
@@ -72,7 +72,7 @@ impl Session {
 
     fn answer_outcome<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, parcel: Box<Parcel>) {
         let date = cx.parts.date(cx.now);
-        let mut bytes = self.outbox.begin_slot(slot);
+        let mut bytes = self.outbox.begin_slot(cx.parts, slot);
         let (ticket, _) = self.outbox.waiting(slot).expect("the caller has just seen this slot");
         let written = ticket.write_outcome(&mut bytes, &date, parcel.key(0), &parcel.outcome(0));
         let done = Done {
@@ -92,7 +92,7 @@ impl Session {
     /// Answers with `failure` at once.
     pub(super) fn fail<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: &Ticket, failure: &Failure) {
         let date = cx.parts.date(cx.now);
-        let mut bytes = self.outbox.begin();
+        let mut bytes = self.outbox.begin(cx.parts);
         failure.write(&mut bytes, &ticket.head(&date));
         self.outbox.finish(cx, bytes, None, ticket.answered(self.id, failure.status(), cx.now.mono()));
     }
@@ -100,7 +100,7 @@ impl Session {
     /// Answers the request that waits in slot `slot` with `failure`.
     pub(super) fn fail_slot<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, failure: &Failure) {
         let date = cx.parts.date(cx.now);
-        let mut bytes = self.outbox.begin_slot(slot);
+        let mut bytes = self.outbox.begin_slot(cx.parts, slot);
         let (ticket, _) = self.outbox.waiting(slot).expect("the caller has just seen this slot");
         failure.write(&mut bytes, &ticket.head(&date));
         let answered = ticket.answered(self.id, failure.status(), cx.now.mono());

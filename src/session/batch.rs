@@ -154,7 +154,7 @@ impl Session {
 
     fn answer_batch<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u64, batch: &Batch) {
         let date = cx.parts.date(cx.now);
-        let mut bytes = self.outbox.begin_slot(slot);
+        let mut bytes = self.outbox.begin_slot(cx.parts, slot);
         let (ticket, _) = self.outbox.waiting(slot).expect("the caller has just seen this slot");
         let head = ticket.head(&date);
         let mut rest = Vec::new();

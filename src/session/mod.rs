@@ -27,7 +27,7 @@ mod writing;
 use crate::engine::parts::{Host, Parts};
 use crate::insight::Report;
 use crate::insight::page::WrittenPage;
-use crate::limits::{BUFFER_KEEP_BYTES, CONNECTION_BYTES, LINGER_MS, TICK_MS};
+use crate::limits::{BUFFER_KEEP_BYTES, BUFFERS_KEPT_MS, CONNECTION_BYTES, LINGER_MS, TICK_MS};
 use crate::parcel::Parcel;
 use crate::shard::Shard;
 use crate::time::{Mono, Now};
@@ -329,6 +329,9 @@ impl Session {
         if !self.outbox.has_output() {
             self.taken_at = now;
         }
+        if now > self.heard_at.plus_millis(BUFFERS_KEPT_MS) {
+            self.give_back_buffers();
+        }
         let waits_for_us = self.flow_now() != Flow::Reading || self.outbox.has_slots();
         if let (Reading::Body(intake), true) = (&mut self.reading, waits_for_us) {
             intake.excuse(TICK_MS);
@@ -366,6 +369,14 @@ impl Session {
             self.aborted = true;
         }
         self.outbox.has_output() || self.has_changed_flow()
+    }
+
+    /// Gives back the buffers that hold nothing: whoever has been silent may be so for long.
+    fn give_back_buffers(&mut self) {
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        self.outbox.give_back_buffers();
     }
 
     /// Forgets everything; what other cores still do for this connection is dropped when it comes back.

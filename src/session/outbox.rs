@@ -4,7 +4,7 @@ use super::Context;
 use super::stream::Stream;
 use super::ticket::Ticket;
 use crate::engine::parts::{Answered, Host, Parts};
-use crate::limits::{BUFFER_KEEP_BYTES, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX, STREAM_STEP_BYTES};
+use crate::limits::{OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX, STREAM_STEP_BYTES};
 use crate::parcel::Parcel;
 use crate::shard::Shard;
 use smallvec::SmallVec;
@@ -144,8 +144,7 @@ impl Outbox {
         self.sent += len;
         assert!(self.sent <= self.bytes.len(), "no more is sent than there is");
         if self.sent == self.bytes.len() {
-            self.bytes.clear();
-            self.bytes.shrink_to(BUFFER_KEEP_BYTES);
+            parts.spare_outputs.keep(std::mem::take(&mut self.bytes));
             self.sent = 0;
         } else if self.sent >= OUTPUT_HIGH_WATER_BYTES / 2 {
             // A reader that never catches up must not make the sent part grow for ever.
@@ -163,6 +162,14 @@ impl Outbox {
             }
         } else {
             assert!(len == 0, "no more is sent than there is");
+        }
+    }
+
+    /// Gives back the buffers that hold nothing.
+    pub fn give_back_buffers(&mut self) {
+        if self.is_empty() {
+            (self.bytes, self.sent) = (Vec::new(), 0);
+            (self.slots, self.going) = (VecDeque::new(), VecDeque::new());
         }
     }
 
@@ -203,9 +210,15 @@ impl Outbox {
     }
 
     /// Where to write the answer to a request that is answered at once: behind what goes out, if it is its turn.
-    pub fn begin(&mut self) -> Vec<u8> {
+    pub fn begin(&mut self, parts: &mut Parts) -> Vec<u8> {
         self.was_clear = self.is_empty();
-        if self.has_slots() { Vec::new() } else { std::mem::take(&mut self.bytes) }
+        if self.has_slots() { Vec::new() } else { self.take_bytes(parts) }
+    }
+
+    /// The bytes that go out, to write behind them. Where nothing goes out, room that another connection has used last: it is
+    /// still in the processor's cache, and who has nothing to say holds no memory.
+    fn take_bytes(&mut self, parts: &mut Parts) -> Vec<u8> {
+        if self.bytes.capacity() == 0 { parts.spare_outputs.pop() } else { std::mem::take(&mut self.bytes) }
     }
 
     /// Takes back what [`Outbox::begin`] gave, with the answer in it, or a further piece of it.
@@ -255,9 +268,9 @@ impl Outbox {
     }
 
     /// Where to write the answer for slot `number`: behind what goes out, if it is its turn.
-    pub fn begin_slot(&mut self, number: u64) -> Vec<u8> {
+    pub fn begin_slot(&mut self, parts: &mut Parts, number: u64) -> Vec<u8> {
         self.was_clear = self.is_turn_of(number) && self.unsent().is_empty();
-        if self.is_turn_of(number) { std::mem::take(&mut self.bytes) } else { Vec::new() }
+        if self.is_turn_of(number) { self.take_bytes(parts) } else { Vec::new() }
     }
 
     /// Takes back what [`Outbox::begin_slot`] gave, with the answer in it; `rest` comes behind it.

@@ -10,7 +10,7 @@ use crate::limits::{DISCARD_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX};
 use crate::metrics::BackpressureReason;
 use crate::protocol::body;
 use crate::protocol::conditions;
-use crate::protocol::head::{self, BodyLength, Head};
+use crate::protocol::head::{BodyLength, Head};
 use crate::protocol::media::{Media, accepts_raw, media_type};
 use crate::protocol::route::{Method, Route};
 use crate::protocol::target::{KeyBuf, KeyText, QueryOptions, Target, allow_header, decode_key, resolve};
@@ -20,7 +20,7 @@ impl Session {
     /// Reads one request from the beginning of `bytes`, with its body if that is there as well. Returns how many bytes
     /// were used, 0 if the head is not complete yet or must wait.
     pub(super) fn read_request<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8]) -> usize {
-        match head::parse(bytes) {
+        match cx.parts.heads.parse(bytes) {
             Ok(None) => 0,
             Ok(Some((head, len))) => {
                 let Some(of_body) = self.take_on(cx, &head, &bytes[len..]) else { return 0 };

@@ -35,7 +35,7 @@ impl Session {
         let topology = Topology::new(&cx.parts.router, &cx.parts.shard_ports);
         let body = serde_json::to_vec(&topology).expect("strings and numbers always have a JSON text");
         let date = cx.parts.date(cx.now);
-        let mut bytes = self.outbox.begin();
+        let mut bytes = self.outbox.begin(cx.parts);
         answer::json(&mut bytes, &ticket.head(&date), 200, &body);
         self.outbox.finish(cx, bytes, None, ticket.answered(self.id, 200, cx.now.mono()));
         self.request_ends(cx, ticket.keep_alive);

@@ -4,7 +4,7 @@
 //! and no budget: somebody else decides what is appended, freed and moved, and whether a block may be mapped.
 
 use super::record::{self, Kind, Record};
-use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCKS_PER_SHARD};
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_BYTES_UNLIMITED, BLOCKS_PER_SHARD};
 use crate::memory::Region;
 
 /// Where a record lies: its offset in the log, in units of a few bytes, blocks one after another.
@@ -47,7 +47,9 @@ impl Geometry {
 
     /// The same with so many addresses, a power of two, for tests.
     pub fn with_addresses(limit: u64, addresses: u64) -> Self {
-        let block_bytes = (limit / BLOCKS_PER_SHARD).clamp(BLOCK_BYTES_MIN as u64, BLOCK_BYTES_MAX as u64);
+        // Blocks stay as large as they are; where there is no limit yet, a low one may follow.
+        let most = if limit == u64::MAX { BLOCK_BYTES_UNLIMITED } else { BLOCK_BYTES_MAX };
+        let block_bytes = (limit / BLOCKS_PER_SHARD).clamp(BLOCK_BYTES_MIN as u64, most as u64);
         let block_bytes = 1 << block_bytes.ilog2();
         let wanted = limit.saturating_add(limit / 2);
         let unit_shift = (0..Self::UNIT_SHIFT_MAX).find(|&shift| wanted <= addresses << shift);

@@ -73,6 +73,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Gives back what the peer's own buffers take.
+    pub fn forget(&mut self) {
+        (self.unread, self.heard) = (Vec::new(), Vec::new());
+    }
+
     /// The whole answers heard since the last call.
     pub fn answers(&mut self) -> Vec<Answer> {
         let mut answers = Vec::new();

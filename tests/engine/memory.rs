@@ -43,6 +43,23 @@ fn a_slow_reader_does_not_make_the_output_grow() {
     }
 }
 
+/// Ten thousand connections that have been served once and wait for what may never come take little.
+#[test]
+fn a_silent_connection_keeps_next_to_nothing() {
+    let mut cores = Cores::with(1, |settings| settings.connections_max = 1_000);
+    cores.store(0, "key", 12_000);
+    let before = live_bytes();
+    let mut peers: Vec<Peer> = (0..1_000).map(|_| cores.connect(0)).collect();
+    for peer in &mut peers {
+        assert_eq!(cores.ask(peer, get_raw("key").repeat(2)).len(), 2);
+    }
+    peers.iter_mut().for_each(Peer::forget);
+    cores.pass(2_000);
+    let each = (live_bytes() - before) / peers.len();
+    assert!(each < 1_024, "{each} bytes for each connection");
+    assert_eq!(cores.ask(&mut peers[0], get_raw("key")).len(), 1);
+}
+
 /// A value that was not taken is freed in slices at the core `core`, until nothing of it is left anywhere.
 fn assert_freed_in_slices(cores: &mut Cores, core: usize, len: usize, before: usize) {
     assert!(cores.memory_bytes(core) >= len as u64, "to free {len} bytes at once would stall the core");

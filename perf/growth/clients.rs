@@ -107,7 +107,12 @@ impl Clients {
         }
         let key = key(self.draw.next(&mut self.random));
         let core = if self.workload.is_aware() { self.owner(&key).index() } else { self.homes[client] };
-        (core, format!("GET /v1/kv/{key} HTTP/1.1\r\nHost: cache:8080\r\n\r\n"))
+        (core, get(&key))
+    }
+
+    /// The bytes that ask for the key with this number.
+    pub fn get(number: u64) -> String {
+        get(&key(number))
     }
 
     fn owner(&self, key: &str) -> ShardId {
@@ -125,6 +130,10 @@ fn key(number: u64) -> String {
     let mut key = String::with_capacity(16);
     write!(key, "{number:016x}").expect("a string takes all that is written");
     key
+}
+
+fn get(key: &str) -> String {
+    format!("GET /v1/kv/{key} HTTP/1.1\r\nHost: cache:8080\r\n\r\n")
 }
 
 fn write(method: &str, path: &str, body: &str) -> String {

@@ -117,6 +117,11 @@ impl Core {
         self.asked[conn.index()].take().expect("an answer belongs to a request")
     }
 
+    /// How many requests have no answer yet.
+    pub fn asked(&self) -> usize {
+        self.asked.len() - self.idle.len()
+    }
+
     /// Takes note of a core that is to be rung at when this turn ends.
     pub fn note_sent(&mut self, to: usize) {
         if !self.to_ring.contains(&to) {

@@ -3,12 +3,15 @@
 //! `growth --help` lists the options. For each number of shards it runs a closed loop, which keeps all cores as busy as it
 //! can, and open loops at shares of the rate that the closed loop reached. Messages, doorbells, sleeps and bytes are
 //! counted; times follow from the costs that it was given and from nothing else. The same seed gives the same
-//! figures.
+//! figures. `growth --measure` measures what of the costs belongs to a hop, on two CPUs with nothing else on them.
 
 mod agenda;
 mod clients;
 mod core;
 mod costs;
+#[path = "../epoll.rs"]
+mod epoll;
+mod measured;
 mod options;
 mod post;
 mod table;
@@ -32,14 +35,18 @@ struct Row {
     open: Vec<(u32, Tally)>,
 }
 
-fn main() {
+fn main() -> std::io::Result<()> {
     let options = Options::parse();
+    if options.measure {
+        return measured::print();
+    }
     let parts: Vec<(Workload, Vec<Row>)> = options.workloads.iter().map(|it| (*it, rows(*it, &options))).collect();
     if options.json {
         println!("{:#}", table::json(&options, &parts));
     } else {
         print!("{}", table::markdown(&options, &parts));
     }
+    Ok(())
 }
 
 fn rows(workload: Workload, options: &Options) -> Vec<Row> {

@@ -21,6 +21,9 @@ pub struct Options {
     /// Print JSON instead of Markdown
     #[arg(long)]
     pub json: bool,
+    /// Measure what a hop takes on this machine instead
+    #[arg(long)]
+    pub measure: bool,
     /// The rest.
     #[command(flatten)]
     pub setting: Setting,

@@ -15,6 +15,8 @@ pub struct Tally {
     pub keys: u64,
     /// See `keys`.
     pub foreign: u64,
+    /// Most parcels that one request sent.
+    pub parcels_max: u64,
     /// What travelled between the cores.
     pub traffic: Traffic,
     /// Times that a core rang at one that slept.
@@ -32,14 +34,16 @@ impl Default for Tally {
     fn default() -> Self {
         let latency = Histogram::new(3).expect("three digits are allowed");
         let (traffic, worked) = (Traffic::default(), Vec::new());
-        let (served, refused, keys, foreign, doorbells, sleeps, passed) = (0, 0, 0, 0, 0, 0, 0);
-        Self { served, refused, keys, foreign, traffic, doorbells, sleeps, worked, passed, latency }
+        let (served, refused, keys, foreign, parcels_max) = (0, 0, 0, 0, 0);
+        let (doorbells, sleeps, passed) = (0, 0, 0);
+        Self { served, refused, keys, foreign, parcels_max, traffic, doorbells, sleeps, worked, passed, latency }
     }
 }
 
 impl Tally {
     /// Enters a request that was taken.
-    pub const fn asked(&mut self, asked: Asked) {
+    pub fn asked(&mut self, asked: Asked) {
+        self.parcels_max = self.parcels_max.max(asked.parcels);
         self.keys += asked.keys;
         self.foreign += asked.keys - asked.own;
     }

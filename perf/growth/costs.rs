@@ -7,24 +7,27 @@ use serde::Serialize;
 #[derive(Args, Clone, Copy, Debug, Serialize)]
 pub struct Costs {
     /// A GET of an own key, from its bytes to its answer, both system calls included
-    #[arg(long, default_value_t = 6_000)]
+    #[arg(long, default_value_t = 7_400)]
     pub request_ns: u64,
     /// Of that: finding the key and copying the value, which its owner does
     #[arg(long, default_value_t = 300)]
     pub lookup_ns: u64,
     /// Of that: sending the answer, which happens at the end of a turn if the key was foreign
-    #[arg(long, default_value_t = 3_000)]
+    #[arg(long, default_value_t = 4_400)]
     pub answer_ns: u64,
     /// What a key of a batch takes besides, where it is asked for
     #[arg(long, default_value_t = 700)]
     pub batch_key_ns: u64,
-    /// Packing a parcel and handing it over
+    /// A cache line that another core has written, for whoever reads or writes it next
+    #[arg(long, default_value_t = 100)]
+    pub line_ns: u64,
+    /// Packing a parcel and handing it over, cache lines apart
     #[arg(long, default_value_t = 300)]
     pub send_ns: u64,
-    /// Taking a parcel, unpacking it and handing it back, at the owner
-    #[arg(long, default_value_t = 500)]
+    /// Taking a parcel, unpacking it and handing it back, at the owner, cache lines apart
+    #[arg(long, default_value_t = 300)]
     pub serve_ns: u64,
-    /// Taking the parcel back
+    /// Taking the parcel back, cache lines apart
     #[arg(long, default_value_t = 300)]
     pub back_ns: u64,
     /// Looking for work once: what each turn takes besides what it does
@@ -34,13 +37,13 @@ pub struct Costs {
     #[arg(long, default_value_t = 1_500)]
     pub look_ns: u64,
     /// Going to sleep and being woken, for whoever sleeps
-    #[arg(long, default_value_t = 3_000)]
+    #[arg(long, default_value_t = 5_000)]
     pub sleep_ns: u64,
     /// Ringing at a core that sleeps, for whoever rings
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 3_000)]
     pub ring_ns: u64,
     /// From when a core is rung at, or is sent a request, until it begins to wake up
-    #[arg(long, default_value_t = 3_000)]
+    #[arg(long, default_value_t = 5_000)]
     pub wake_ns: u64,
     /// From an answer until the next request of that client, in a closed loop
     #[arg(long, default_value_t = 20_000)]
@@ -69,8 +72,13 @@ impl Costs {
         reading + batch + asked.own * self.lookup_ns + asked.parcels * self.send_ns + answer
     }
 
-    /// Carrying out a parcel for another core.
-    pub const fn of_serving(&self, keys: u64) -> u64 {
-        self.serve_ns + keys * self.lookup_ns
+    /// Carrying out a parcel for another core, which brings so many cache lines.
+    pub const fn of_serving(&self, keys: u64, lines: u64) -> u64 {
+        self.serve_ns + keys * self.lookup_ns + lines * self.line_ns
+    }
+
+    /// Taking it back.
+    pub const fn of_taking_back(&self, lines: u64) -> u64 {
+        self.back_ns + lines * self.line_ns
     }
 }

@@ -10,6 +10,7 @@ use cache_service::parcel::Parcel;
 use cache_service::routing::{Router, ShardId};
 use cache_service::runtime::lanes::{Arrival, Bell, Lanes};
 use cache_service::session::ConnId;
+use core_affinity::CoreId;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -54,21 +55,22 @@ pub fn print() -> io::Result<()> {
     let mut asker = Side::new(ShardId(0), router, here);
     let mut owner = Side::new(ShardId(1), router, there);
     let (own, foreign) = asker.fill(&mut owner, &clients);
-    pin(0);
+    let [mine, other] = two_cpus();
+    pin(mine);
     let nanos_of_own = asker.ask_all(&own);
     let is_over = AtomicBool::new(false);
     let (nanos_of_foreign, nanos_of_serving) = thread::scope(|scope| {
         let serving = scope.spawn(|| {
-            pin(1);
+            pin(other);
             owner.serve_until(&is_over)
         });
         let nanos = asker.ask_all(&foreign);
         is_over.store(true, Ordering::Relaxed);
         (nanos, serving.join().expect("it only serves"))
     });
-    println!("own key, no sockets: {nanos_of_own:.0} ns at the core that is asked");
-    println!("foreign key, no sockets: {nanos_of_foreign:.0} ns there, {nanos_of_serving:.0} ns at the owner");
-    let (ringing, waking) = measure_bells()?;
+    println!("own key, no sockets: {nanos_of_own} ns at the core that is asked");
+    println!("foreign key, no sockets: {nanos_of_foreign} ns there, {nanos_of_serving} ns at the owner");
+    let (ringing, waking) = measure_bells(other)?;
     println!("a bell, medians: {ringing} ns for whoever rings, {waking} ns until the sleeper is awake");
     Ok(())
 }
@@ -122,61 +124,64 @@ impl Side {
         taken
     }
 
-    /// Keeps so many requests under way; what each took, in nanoseconds.
-    fn ask_all(&mut self, wires: &[String]) -> f64 {
-        let began = Instant::now();
-        let (mut asked, mut under_way) = (0, 0);
-        let mut next = wires.iter().cycle();
-        while asked < ROUNDS || under_way > 0 {
-            while under_way < IN_FLIGHT && asked < ROUNDS {
+    /// Keeps requests under way; what each took, in nanoseconds: the median of all turns, since a turn in which the other work
+    /// of the machine took this CPU away tells nothing.
+    fn ask_all(&mut self, wires: &[String]) -> u64 {
+        let (mut asked, mut next, mut turns) = (0, wires.iter().cycle(), Vec::new());
+        while asked < ROUNDS || self.core.asked() > 0 {
+            let (began, before) = (Instant::now(), asked);
+            while asked < ROUNDS && self.core.asked() < IN_FLIGHT && asked - before < IN_FLIGHT as u64 {
                 self.ask(next.next().expect("each core owns keys"));
-                (asked, under_way) = (asked + 1, self.core.asked());
-                if under_way == 0 && asked.is_multiple_of(IN_FLIGHT as u64) {
-                    break;
-                }
+                asked += 1;
             }
             self.ends.0.ring();
             while let Some(Arrival::Reply(parcel)) = self.ends.0.next_arrival() {
                 self.core.engine.come_back(moment(0), &mut self.ends, parcel);
             }
             self.take_answers();
-            under_way = self.core.asked();
+            if asked > before {
+                turns.push(nanos(began, Instant::now()) / (asked - before));
+            }
         }
-        began.elapsed().as_nanos() as f64 / ROUNDS as f64
+        median(turns)
     }
 
-    /// Serves another core. Returns what a parcel took, in nanoseconds, looking for the next one included but not waiting.
-    fn serve_until(&mut self, is_over: &AtomicBool) -> f64 {
-        let (mut worked, mut served) = (Duration::ZERO, 0_u64);
+    /// Serves another core. Returns what a parcel took, in nanoseconds, in the same way.
+    fn serve_until(&mut self, is_over: &AtomicBool) -> u64 {
+        let mut turns = Vec::new();
         while !is_over.load(Ordering::Relaxed) {
-            let began = Instant::now();
-            let before = served;
+            let (began, mut served) = (Instant::now(), 0);
             while let Some(Arrival::Work(parcel)) = self.ends.0.next_arrival() {
                 self.core.engine.carry_out(moment(0), &mut self.ends, parcel);
                 served += 1;
             }
             self.ends.0.ring();
-            if served > before {
-                worked += began.elapsed();
+            if served > 0 {
+                turns.push(nanos(began, Instant::now()) / served);
             }
         }
-        worked.as_nanos() as f64 / served as f64
+        median(turns)
     }
 }
 
-fn pin(place: usize) {
+/// Two CPUs, one for each thread.
+fn two_cpus() -> [CoreId; 2] {
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
-    let is_pinned = cpus.get(place).is_some_and(|cpu| core_affinity::set_for_current(*cpu));
-    assert!(is_pinned, "this needs two CPUs");
+    let [one, other, ..] = cpus[..] else { panic!("this needs two CPUs") };
+    [one, other]
+}
+
+fn pin(cpu: CoreId) {
+    assert!(core_affinity::set_for_current(cpu), "the kernel has just named this CPU");
 }
 
 /// Rings at a thread that sleeps: what that takes, and how long until it is awake.
-fn measure_bells() -> io::Result<(u64, u64)> {
+fn measure_bells(other: CoreId) -> io::Result<(u64, u64)> {
     let bells: Vec<Bell> = (0..RINGS).map(|_| Bell::default()).collect();
     let armed: Vec<AtomicBool> = bells.iter().map(|_| AtomicBool::new(false)).collect();
     let (rung, woken) = thread::scope(|scope| {
         let sleeper = scope.spawn(|| {
-            pin(1);
+            pin(other);
             bells.iter().zip(&armed).map(|(bell, armed)| sleep(bell, armed)).collect::<io::Result<Vec<Instant>>>()
         });
         let rung: Vec<_> = bells.iter().zip(&armed).map(|(bell, armed)| ring(bell, armed)).collect();

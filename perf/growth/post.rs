@@ -122,10 +122,10 @@ fn put(lane: &mut VecDeque<Sent>, at: u64, parcel: Box<Parcel>) {
 }
 
 impl Traffic {
-    fn count(&mut self, bytes: usize, lines: usize) {
+    fn count(&mut self, bytes: usize, lines: u64) {
         self.messages += 1;
         self.bytes += bytes as u64;
-        self.lines += (lines + LINES_OF_A_LANE) as u64;
+        self.lines += lines;
     }
 }
 
@@ -149,17 +149,18 @@ fn answer_bytes(parcel: &Parcel) -> usize {
     value_bytes(parcel) + parcel.len() * size_of::<Outcome<Span>>()
 }
 
-/// The parcel itself, its commands and its keys.
-fn lines_of_question(parcel: &Parcel) -> usize {
+/// The parcel itself, its commands and its keys, and its lane.
+pub fn lines_of_question(parcel: &Parcel) -> u64 {
     let commands = parcel.len() * size_of::<Command<Span>>();
-    [size_of::<Parcel>(), commands, key_bytes(parcel)].into_iter().map(lines).sum()
+    let lines: usize = [size_of::<Parcel>(), commands, key_bytes(parcel)].into_iter().map(lines).sum();
+    (lines + LINES_OF_A_LANE) as u64
 }
 
-/// The parcel itself, its outcomes and its values; the places for these went to the owner before, who writes them, and so
+/// The parcel itself, its outcomes and its values, and its lane; the places for these went to the owner before, who writes them, and so
 /// they count twice.
-fn lines_of_answer(parcel: &Parcel) -> usize {
+pub fn lines_of_answer(parcel: &Parcel) -> u64 {
     let outcomes = parcel.len() * size_of::<Outcome<Span>>();
-    lines(size_of::<Parcel>()) + 2 * (lines(outcomes) + lines(value_bytes(parcel)))
+    (lines(size_of::<Parcel>()) + 2 * (lines(outcomes) + lines(value_bytes(parcel))) + LINES_OF_A_LANE) as u64
 }
 
 const fn lines(bytes: usize) -> usize {

@@ -6,7 +6,7 @@ use crate::clients::{Clients, Workload};
 use crate::core::{self, Core, Phase, Request, moment};
 use crate::costs::{self, Costs};
 use crate::options::Setting;
-use crate::post::{Arrival, Post};
+use crate::post::{Arrival, Post, lines_of_answer, lines_of_question};
 use crate::tally::Tally;
 use cache_service::limits::{LANE_BURST_MAX, TICK_MS, TURN_US_MAX};
 use cache_service::routing::{Router, ShardId};
@@ -230,13 +230,14 @@ impl World {
         let now = moment(self.now);
         let took = match arrival {
             Arrival::Work(parcel) => {
-                let took = self.costs.of_serving(parcel.len() as u64);
+                let took = self.costs.of_serving(parcel.len() as u64, lines_of_question(&parcel));
                 core.engine.carry_out(now, &mut self.post, parcel);
                 took
             }
             Arrival::Reply(parcel) => {
+                let took = self.costs.of_taking_back(lines_of_answer(&parcel));
                 core.engine.come_back(now, &mut self.post, parcel);
-                self.costs.back_ns
+                took
             }
         };
         self.deliver(number, took);

@@ -115,11 +115,15 @@ impl Core {
         sockets.send(conn, engine, |engine| engine.output(conn), |engine, len| engine.sent(*now, host, conn, len))
     }
 
-    /// Goes on with connections that had more to send than fits into a turn.
+    /// Goes on, for one turn, with connections that had more to send than fits into a turn.
     pub(super) fn go_on_with_unfinished(&mut self) {
+        let began = self.now.mono();
         for _ in 0..self.unfinished.len() {
             let Some(conn) = self.unfinished.pop_front() else { return };
             self.tend(conn);
+            if self.is_over(began) {
+                return;
+            }
         }
     }
 

@@ -173,6 +173,8 @@ impl Core {
 
     /// Takes the connections that the kernel holds for us, and lets no more in.
     pub(super) fn accept_the_rest(&mut self) {
+        // Or the core would wake up for it again and again.
+        self.accepting.pause_until = None;
         if self.accepting.begun {
             self.sockets.stop_accepting().into_iter().for_each(|socket| self.welcome(socket));
         }

@@ -45,7 +45,7 @@ impl FamiliarHeads {
     pub fn parse<'b>(&mut self, buf: &'b [u8]) -> Result<Option<(Head<'b>, usize)>, HeadError> {
         let Some((method, target, rest)) = request_line(buf) else { return head::parse(buf) };
         if let Some(place) = self.known.iter().position(|known| known.is_in(rest)) {
-            self.known.swap(0, place);
+            self.known[..=place].rotate_right(1);
             let known = &self.known[0];
             let len = buf.len() - rest.len() + known.bytes.len();
             if len <= HEAD_BYTES_MAX
@@ -63,7 +63,8 @@ impl FamiliarHeads {
 
     /// Remembers the fields of `head`, if it is their turn.
     fn meet(&mut self, head: &Head<'_>, bytes: &[u8]) {
-        self.unfamiliar += 1;
+        // There may be no end of heads that are never remembered.
+        self.unfamiliar = self.unfamiliar.saturating_add(1);
         let has_room = self.known.len() < FAMILIAR_HEADS;
         if bytes.len() > FAMILIAR_BYTES_MAX || !(has_room || self.unfamiliar >= PATIENCE) {
             return;
@@ -296,6 +297,40 @@ mod tests {
         for not_a_token in ["a\r\nB: cd", "abc defg", "abc\tdefg", "a\r\n\r\nbcd"] {
             let text = text(not_a_token);
             assert_eq!(outcome(heads.parse(text.as_bytes())), outcome(head::parse(text.as_bytes())));
+        }
+    }
+
+    #[test]
+    fn heads_that_are_never_remembered_may_come_for_ever() {
+        let mut heads = FamiliarHeads { known: Vec::new(), unfamiliar: u32::MAX };
+        assert!(heads.parse(b"GET /a HTTP/1.1\r\nHost: h\r\nCookie: a=b\r\n\r\n").is_ok());
+        assert!(heads.known.is_empty());
+    }
+
+    #[test]
+    fn who_was_met_longest_ago_makes_room() {
+        let mut heads = FamiliarHeads::default();
+        let of_host = |name: &str| format!(" HTTP/1.1\r\nHost: {name}\r\n\r\n").into_bytes();
+        let mut meet = |name: &str| {
+            assert!(heads.parse(&[b"GET /a".to_vec(), of_host(name)].concat()).is_ok());
+            heads.known.iter().position(|known| known.bytes == of_host(name))
+        };
+        for name in ["a", "b", "c", "d", "a"] {
+            assert_eq!(meet(name), Some(0));
+        }
+        let strangers = (0..PATIENCE).map(|number| meet(&format!("stranger-{number}")));
+        assert_eq!(strangers.filter(Option::is_some).count(), 1);
+        let is_known = |name: &str| heads.known.iter().any(|known| known.bytes == of_host(name));
+        assert_eq!(["a", "d", "c", "b"].map(is_known), [true, true, true, false]);
+    }
+
+    #[test]
+    fn every_byte_of_a_target_is_read_as_if_for_the_first_time() {
+        let mut heads = FamiliarHeads::default();
+        let text = |byte: u8| [b"GET /".as_slice(), &[byte], b" HTTP/1.1\r\nHost: h\r\n\r\n"].concat();
+        assert!(heads.parse(&text(b'a')).is_ok());
+        for bytes in (0..=u8::MAX).map(text) {
+            assert_eq!(outcome(heads.parse(&bytes)), outcome(head::parse(&bytes)), "{}", bytes.escape_ascii());
         }
     }
 

@@ -120,11 +120,15 @@ impl Core {
         )
     }
 
-    /// Goes on with connections that had more to send than fits into a turn.
+    /// Goes on, for one turn, with connections that had more to send than fits into a turn.
     pub(super) fn go_on_with_unfinished(&mut self) {
+        let began = self.now.mono();
         for _ in 0..self.unfinished.len() {
             let Some(conn) = self.unfinished.pop_front() else { return };
             self.tend(conn);
+            if self.is_over(began) {
+                return;
+            }
         }
     }
 
@@ -174,6 +178,8 @@ impl Core {
 
     /// Takes the connections that the kernel holds for us, and lets no more in.
     pub(super) fn accept_the_rest(&mut self) {
+        // Or the core would wake up for it again and again.
+        self.accepting.pause_until = None;
         if self.accepting.begun {
             self.sockets.stop_accepting().into_iter().for_each(|socket| self.welcome(socket));
         }

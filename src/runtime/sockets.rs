@@ -268,7 +268,9 @@ impl Sockets {
         }
         if !self.closing.is_empty() {
             self.ring.enter(Duration::ZERO);
-            self.closing.clear();
+            if self.ring.has_begun_all() {
+                self.closing.clear();
+            }
         }
         self.ring.enter(patience);
     }

@@ -1,8 +1,9 @@
 //! How the server starts, refuses to start, and ends.
 
 use crate::support::http::{Next, RawConnection};
-use crate::support::{Launch, Server, TOKEN, eventually};
+use crate::support::{Launch, Server, TOKEN, eventually, proc_fs};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 fn half_a_put() -> String {
     format!(
@@ -108,4 +109,55 @@ fn the_port_is_free_again_after_the_end() {
     assert_eq!(server.term().code(), Some(0));
     let again = Server::start(&[("PORT", &port)]);
     again.client().get_path("/healthz").expect_status(200);
+}
+
+/// Sets the limit of a running server's open descriptors, and gives what it was.
+fn limit_fds(server: &Server, fds: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let pid = server.pid() as libc::pid_t;
+    // SAFETY: all pointers are to a live rlimit, or to nothing, and the kernel keeps none.
+    let set = unsafe {
+        libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit);
+        let wanted = libc::rlimit { rlim_cur: fds, ..limit };
+        libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const wanted, std::ptr::null_mut())
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    limit.rlim_cur
+}
+
+/// A server whose one core has no descriptor for a connection that waits.
+struct ShortOfFds {
+    server: Server,
+    in_flight: RawConnection,
+    waiting: RawConnection,
+    fds: u64,
+}
+
+fn short_of_fds() -> ShortOfFds {
+    let server = Server::start(&[("SHARDS", "1"), ("SHUTDOWN_TIMEOUT_MS", "60000"), ("REQUEST_TIMEOUT_MS", "60000")]);
+    let in_flight = in_flight(&server);
+    let fds = limit_fds(&server, 3);
+    let waiting = RawConnection::open(server.address());
+    server.log_line("why nobody is let in", |line| line.contains("cannot accept connections"));
+    ShortOfFds { server, in_flight, waiting, fds }
+}
+
+#[test]
+fn who_waits_for_want_of_descriptors_is_let_in_when_there_are_some() {
+    let mut short = short_of_fds();
+    limit_fds(&short.server, short.fds);
+    short.waiting.assert_open();
+}
+
+#[test]
+fn a_server_that_ends_short_of_descriptors_waits_in_its_sleep() {
+    let ShortOfFds { mut server, mut in_flight, .. } = short_of_fds();
+    server.signal(libc::SIGTERM);
+    server.log_line("that it ends", |line| line.contains("SIGTERM"));
+    let (before, began) = (proc_fs::cpu_time(server.pid()), Instant::now());
+    std::thread::sleep(Duration::from_millis(500));
+    let (worked, passed) = (proc_fs::cpu_time(server.pid()) - before, began.elapsed());
+    assert!(worked < passed / 2, "{worked:?} of {passed:?}");
+    in_flight.exchange("cd").expect_status(201);
+    assert_eq!(server.wait().code(), Some(0));
 }

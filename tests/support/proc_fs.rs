@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 /// A thread of a process.
 #[derive(Clone, Debug)]
@@ -34,6 +35,17 @@ pub fn resident_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
     let kib = field(&status, "VmRSS");
     kib.trim_end_matches(" kB").trim().parse::<u64>().expect("VmRSS is a number of kB") * 1024
+}
+
+/// CPU time that a process has used.
+pub fn cpu_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
+    // The name, in parentheses, may have anything in it.
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("a line").split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
+    // SAFETY: `sysconf` takes a number.
+    let ticks_per_sec = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    Duration::from_secs_f64(ticks as f64 / ticks_per_sec as f64)
 }
 
 /// How many descriptors a process has open.

@@ -191,11 +191,10 @@ impl KeysReader {
 /// the body.
 #[must_use]
 pub fn plain_keys(body: &[u8]) -> Option<PlainKeys<'_>> {
-    let list = body.strip_prefix(b"{\"keys\":")?.trim_ascii_start().strip_prefix(b"[")?;
-    let mut rest = list.strip_suffix(b"]}")?;
+    let mut rest = after_spaces(body.strip_prefix(b"{\"keys\":")?).strip_prefix(b"[")?.strip_suffix(b"]}")?;
     let mut keys = PlainKeys::new();
     loop {
-        let inside = rest.trim_ascii_start().strip_prefix(b"\"")?;
+        let inside = after_spaces(rest).strip_prefix(b"\"")?;
         let end = inside.iter().position(|&byte| byte == b'"')?;
         let key = &inside[..end];
         if keys.len() == BATCH_ITEMS_MAX || check_key(key).is_err() || has_escapes(key) {
@@ -208,6 +207,14 @@ pub fn plain_keys(body: &[u8]) -> Option<PlainKeys<'_>> {
         }
         rest = rest.strip_prefix(b",")?;
     }
+}
+
+/// What follows the spaces that some writers put in front. To JSON, not all is white space that is so to ASCII.
+const fn after_spaces(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = text {
+        text = rest;
+    }
+    text
 }
 
 /// The keys of a batch, where they lie in its body.

@@ -264,6 +264,8 @@ fn keys_found_at_a_glance_are_those_that_are_read() {
             format!("{{\"keys\":[\"{one}\"],\"keys\":[\"{other}\"]}}"),
             format!("{{\"keys\":[\"{one}\",{other}]}}"),
             format!("{{\"keys\":[\"{one}\",]}}"),
+            format!("{{\"keys\":\u{c}[\u{c}\"{one}\"]}}"),
+            format!("{{\"keys\":\t\r\n [\n\"{one}\"]}}"),
         ] {
             let Some(at_once) = plain_keys(body.as_bytes()) else { continue };
             let read = keys(&body, body.len()).expect("what is found is there");

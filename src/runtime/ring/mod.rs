@@ -116,6 +116,12 @@ impl Ring {
         }
     }
 
+    /// Whether the kernel has taken all that was begun; short of memory, it leaves some for the next [`Ring::enter`].
+    #[must_use]
+    pub fn has_begun_all(&mut self) -> bool {
+        self.uring.submission().is_empty()
+    }
+
     /// What is to be heard of next.
     pub fn next_completion(&mut self) -> Option<Completion> {
         let entry = self.uring.completion().next()?;

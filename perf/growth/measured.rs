@@ -156,9 +156,7 @@ impl Side {
                 served += 1;
             }
             self.ends.0.ring();
-            if served > 0 {
-                turns.push(nanos(began, Instant::now()) / served);
-            }
+            turns.extend(nanos(began, Instant::now()).checked_div(served));
         }
         median(turns)
     }

@@ -37,8 +37,8 @@ struct Inbox {
 pub struct Post {
     inboxes: Vec<Inbox>,
     mailbox: usize,
-    outgoing: Vec<Box<Parcel>>,
-    returning: Vec<Box<Parcel>>,
+    outgoing: VecDeque<Box<Parcel>>,
+    returning: VecDeque<Box<Parcel>>,
     /// Since it was last taken.
     pub traffic: Traffic,
 }
@@ -65,7 +65,7 @@ impl Post {
     /// Between so many cores, at each of which so many requests may wait.
     pub fn new(cores: usize, mailbox: usize) -> Self {
         let inboxes = (0..cores).map(|_| Inbox::default()).collect();
-        Self { inboxes, mailbox, outgoing: Vec::new(), returning: Vec::new(), traffic: Traffic::default() }
+        Self { inboxes, mailbox, outgoing: VecDeque::new(), returning: VecDeque::new(), traffic: Traffic::default() }
     }
 
     /// What was sent out since the last step.
@@ -172,12 +172,12 @@ impl Host for Post {
         if self.waiting(parcel.to) >= self.mailbox {
             return Err(parcel);
         }
-        self.outgoing.push(parcel);
+        self.outgoing.push_back(parcel);
         Ok(())
     }
 
     fn reply(&mut self, parcel: Box<Parcel>) {
-        self.returning.push(parcel);
+        self.returning.push_back(parcel);
     }
 
     fn process_stats(&mut self) -> ProcessStats {

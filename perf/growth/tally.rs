@@ -50,11 +50,7 @@ impl Tally {
 
     /// Enters an answer, and how long its client waited for it.
     pub fn answered(&mut self, is_ok: bool, nanos: u64) {
-        if is_ok {
-            self.served += 1
-        } else {
-            self.refused += 1
-        }
+        *(if is_ok { &mut self.served } else { &mut self.refused }) += 1;
         self.latency.record(nanos).expect("the histogram grows");
     }
 

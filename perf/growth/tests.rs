@@ -47,9 +47,6 @@ fn a_batch_sends_one_parcel_to_each_other_core_at_most() {
             assert_eq!(tally.parcels_max, most, "a hundred keys have an owner everywhere, at one time at least");
             assert_eq!(tally.refused, 0);
         }
-        // Where little is under way, little is cut off at the ends of what is counted.
-        let messages = messages(&row.open[0].1);
-        assert!((messages - 2.0 * most as f64).abs() <= 0.1 * most as f64, "{shards} shards: {messages} messages");
     }
 }
 

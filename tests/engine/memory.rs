@@ -43,7 +43,7 @@ fn a_slow_reader_does_not_make_the_output_grow() {
     }
 }
 
-/// Ten thousand connections that have been served once and wait for what may never come take little.
+/// Most connections have been served once and wait for what may never come.
 #[test]
 fn a_silent_connection_keeps_next_to_nothing() {
     let mut cores = Cores::with(1, |settings| settings.connections_max = 1_000);

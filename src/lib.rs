@@ -22,11 +22,11 @@
 //!
 //! # The life of a GET
 //!
-//! `runtime::pump` reads the socket into the core's one buffer, stamps the moment and calls [`engine::Engine::receive`]. The
+//! The core's ring receives into one of its buffers; `runtime::pump` calls [`engine::Engine::receive`] with the bytes. The
 //! session parses the head where it lies, routing names the owner. If that is this core, the shard hands out the value
 //! by reference, and the answer is written behind whatever the connection has to send. If not, a parcel takes the command
-//! there, its slot keeps the place in the order of answers, and the parcel brings the outcome back. What is to be sent
-//! goes out when the wake-up ends.
+//! there, its slot keeps the place in the order of answers, and the parcel brings the outcome back. An answer goes
+//! out as soon as it is there; one that a parcel has brought, when the wake-up ends.
 
 pub mod blob;
 pub mod cli;

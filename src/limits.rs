@@ -96,7 +96,7 @@ pub const OUTPUT_HIGH_WATER_BYTES: usize = 128 * 1024;
 /// When the buffers of a core's connections take more than one in so many bytes of its shard's budget, requests wait for
 /// earlier answers on their connection to be taken.
 pub const BUFFERS_SHARE_DIVISOR: u64 = 8;
-/// What a connection takes besides its buffers, in bytes: its socket, its task, its place in the tables.
+/// What a connection takes besides its buffers, in bytes: its socket, its places in the tables.
 pub const CONNECTION_BYTES: u64 = 1024;
 /// Empty buffers for answers that a core keeps for whichever connection needs one next.
 pub const SPARE_OUTPUTS_MAX: usize = 16;

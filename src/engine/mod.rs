@@ -126,13 +126,6 @@ impl Engine {
         self.session(conn).map_or(Flow::Closed, Session::flow_now)
     }
 
-    /// Whether a connection has work for its task: more output than the socket took, input to go on reading, or an end
-    /// to be made.
-    #[must_use]
-    pub fn needs_its_task(&self, conn: ConnId) -> bool {
-        self.session(conn).is_some_and(|session| session.has_output() || session.has_changed_flow())
-    }
-
     /// Forgets a connection, if it is not forgotten yet; then this returns false. What it has asked of other cores is still
     /// carried out; the answers are dropped.
     pub fn close(&mut self, now: Now, host: &mut impl Host, conn: ConnId) -> bool {
@@ -236,7 +229,7 @@ impl Engine {
         more
     }
 
-    /// A connection whose output or state was changed by something else than its own task.
+    /// A connection whose output or state was changed by something else than its own socket.
     pub fn next_dirty(&mut self) -> Option<ConnId> {
         self.dirty.pop()
     }

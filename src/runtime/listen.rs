@@ -7,9 +7,16 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Connections that the kernel keeps for a core that has not accepted them yet; `net.core.somaxconn` caps it.
 const BACKLOG: i32 = 4096;
+
+/// How long a port is waited for that somebody has: of a server that was killed, the kernel ends the rings, which keep the
+/// listeners, some time after the process is gone (5 to 40 ms were seen).
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is tried again.
+const PORT_RETRY: Duration = Duration::from_millis(5);
 
 /// The sockets of all cores. Nobody can connect before [`Listeners::open`].
 #[derive(Debug)]
@@ -92,7 +99,15 @@ fn bind_own(config: &Config) -> Result<Vec<(Socket, SocketAddr)>, StartError> {
 /// Binds `address` without `SO_REUSEPORT`, which fails if anybody holds it; with it, a second server of the same user
 /// would join in silently and take half of the connections.
 fn reserve(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
-    let socket = bound(address, false)?;
+    let began = Instant::now();
+    let socket = loop {
+        match bound(address, false) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && began.elapsed() < PORT_PATIENCE => {
+                std::thread::sleep(PORT_RETRY);
+            }
+            outcome => break outcome?,
+        }
+    };
     let address = socket.local_addr()?.as_socket().unwrap_or(address);
     Ok((socket, address))
 }

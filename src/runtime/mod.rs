@@ -159,7 +159,7 @@ impl Server {
         log: &logging::Handle,
     ) -> Result<(), StartError> {
         for _ in 0..self.config.shards {
-            // A core can get lost before its first wake-up, where no ping reaches it: see `supervisor`.
+            // The supervisor does not watch them yet.
             let silent =
                 || StartError::new("a core did not start within 10 seconds; see `top` and `dmesg`, and try again");
             readiness.recv_timeout(START_PATIENCE).map_err(|_| silent())??;

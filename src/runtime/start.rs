@@ -59,19 +59,11 @@ impl StartError {
 /// # Errors
 /// The first thing that is missing.
 pub fn check(cores: u16) -> Result<usize, StartError> {
-    register_membarrier();
     keep_the_allocator_from_hoarding();
     check_memlock()?;
     let connections = check_fds(cores)?;
     check_io_uring()?;
     Ok(connections)
-}
-
-/// glommio's first park registers this otherwise, and that takes 3 to 80 ms once there is more than one thread.
-fn register_membarrier() {
-    const MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
-    // SAFETY: membarrier takes two integers and touches no memory of ours. A failure only costs the time named above.
-    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0) };
 }
 
 /// The C library raises the length from which it gives allocations back to the kernel one by one, up to 32 MiB, when long

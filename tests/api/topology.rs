@@ -114,8 +114,9 @@ fn what_is_in_flight_on_a_port_of_a_core_is_finished_and_nobody_else_gets_in() {
 
 #[test]
 fn a_server_that_was_killed_can_have_its_ports_again_at_once() {
-    let from = free_ports(2);
-    let launch = Launch::new(&[("SHARDS", "2"), ("SHARD_PORTS_FROM", &from.to_string())]);
+    let common = free_ports(3);
+    let (port, from) = (common.to_string(), (common + 1).to_string());
+    let launch = Launch::new(&[("SHARDS", "2"), ("PORT", &port), ("SHARD_PORTS_FROM", &from)]);
     let server = launch.start();
     let mut kept: Vec<RawConnection> =
         ports(&topology(&server)).into_iter().map(|port| RawConnection::open(([127, 0, 0, 1], port).into())).collect();

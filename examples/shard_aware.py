@@ -147,4 +147,6 @@ def main(url, token):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: {sys.argv[0]} URL TOKEN")
     main(*sys.argv[1:])

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// Connections that the kernel keeps for a core that has not accepted them yet; `net.core.somaxconn` caps it.
 const BACKLOG: i32 = 4096;
 
-/// How long a port is waited for that somebody has: of a server that was killed, the kernel ends the rings, which keep the
-/// listeners, some time after the process is gone (5 to 40 ms were seen).
+/// How long a port is waited for that somebody has: of a server that was killed, the kernel ends the rings, which keep
+/// the listeners, some time after the process is gone (5 to 40 ms were seen).
 const PORT_PATIENCE: Duration = Duration::from_secs(1);
 /// How often it is tried again.
 const PORT_RETRY: Duration = Duration::from_millis(5);

@@ -180,9 +180,7 @@ impl Core {
     pub(super) fn accept_the_rest(&mut self) {
         // Or the core would wake up for it again and again.
         self.accepting.pause_until = None;
-        if self.accepting.begun {
-            self.sockets.stop_accepting().into_iter().for_each(|socket| self.welcome(socket));
-        }
+        self.sockets.stop_accepting().into_iter().for_each(|socket| self.welcome(socket));
     }
 
     fn complain_of_accepting(&mut self, error: &io::Error) {

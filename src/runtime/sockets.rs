@@ -90,9 +90,9 @@ impl Sockets {
         Ok(())
     }
 
-    /// Takes note of what has happened at a listener.
+    /// Takes note of what has happened at a listener; it may be one that is closed already.
     pub fn listener_changed(&mut self, number: u32, completion: &Completion) {
-        let listener = &mut self.listeners[number as usize];
+        let Some(listener) = self.listeners.get_mut(number as usize) else { return };
         listener.ready = true;
         if !completion.more {
             self.ring.watch(listener.socket.as_raw_fd(), Token::Listener(number));
@@ -129,11 +129,13 @@ impl Sockets {
 
     /// Lets no more connections in, and gives those that the kernel has accepted already, which may have sent requests.
     pub fn stop_accepting(&mut self) -> Vec<OwnedFd> {
-        let rest = self.listeners.iter().flat_map(|it| std::iter::from_fn(|| accept_now(&it.socket).ok())).collect();
-        for (listener, number) in self.listeners.iter().zip(0..) {
+        let mut rest = Vec::new();
+        for (listener, number) in std::mem::take(&mut self.listeners).into_iter().zip(0..) {
+            rest.extend(accepted_already(&listener.socket));
             self.ring.end(Token::Listener(number));
             // Fails only for a socket that does not listen.
             let _ = listener.socket.shutdown(Shutdown::Both);
+            self.closing.push(listener.socket.into());
         }
         rest
     }
@@ -292,6 +294,21 @@ impl Sockets {
 
 fn of(connections: &mut [Option<Connection>], id: ConnId) -> Option<&mut Connection> {
     connections.get_mut(id.index())?.as_mut().filter(|connection| connection.id == id)
+}
+
+/// All connections that wait at a listener.
+fn accepted_already(listener: &Socket) -> Vec<OwnedFd> {
+    let mut accepted = Vec::new();
+    // It may be one that does block, since nobody has been let in yet.
+    while listener.set_nonblocking(true).is_ok() {
+        match accept_now(listener) {
+            Ok(socket) => accepted.push(socket),
+            // One that went away while it waited.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(_) => break,
+        }
+    }
+    accepted
 }
 
 /// A connection that waits at a listener.

@@ -74,7 +74,7 @@ impl Buffers {
     }
 
     /// Lets the kernel have a buffer again.
-    #[expect(clippy::needless_pass_by_value, reason = "who gives a buffer back has it no more")]
+    #[expect(clippy::needless_pass_by_value, reason = "who has given a buffer back has it no more")]
     pub fn give_back(&mut self, filled: Filled) {
         self.hand_over(filled.number);
     }

@@ -24,11 +24,15 @@ REQUEST = f"GET /v1/kv/key-000000000000 HTTP/1.1\r\nHost: cache\r\nX-API-Token: 
 class Idle:
     """Connections that have asked once and say nothing more."""
 
+    # The kernel keeps the ports of those that were closed for a minute: each lot has addresses of its own.
+    lots = 0
+
     def __init__(self, address, count):
         host, port = address.rsplit(":", 1)
         self.sockets = []
+        Idle.lots += 1
         for number in range(count):
-            source = f"127.0.0.{2 + number // CONNECTIONS_OF_AN_ADDRESS}"
+            source = f"127.0.{Idle.lots}.{2 + number // CONNECTIONS_OF_AN_ADDRESS}"
             self.sockets.append(socket.create_connection((host, int(port)), timeout=10, source_address=(source, 0)))
         for connection in self.sockets:
             connection.sendall(REQUEST)

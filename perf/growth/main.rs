@@ -10,8 +10,7 @@ mod clients;
 mod core;
 mod costs;
 #[path = "../epoll.rs"]
-// The floor needs more of it.
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the floor needs more of it")]
 mod epoll;
 mod measured;
 mod options;

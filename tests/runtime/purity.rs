@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 const WORLD: [&str; 7] = ["runtime", "cli", "config", "load", "logging", "process_stats.rs", "main.rs"];
 
 /// What only the world half may name.
-const WORLDLY: [&str; 20] = [
+const WORLDLY: [&str; 21] = [
     "glommio",
+    "io_uring",
     "socket2",
     "libc",
     "tracing",

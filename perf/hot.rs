@@ -8,7 +8,7 @@
 
 use cache_service::engine::Engine;
 use cache_service::engine::parts::{Host, Notice, Parts, Settings};
-use cache_service::metrics::{ProcessFacts, ProcessStats};
+use cache_service::metrics::ProcessFacts;
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
@@ -48,10 +48,6 @@ impl Host for World {
 
     fn reply(&mut self, parcel: Box<Parcel>) {
         self.replies.push(parcel);
-    }
-
-    fn process_stats(&mut self) -> ProcessStats {
-        ProcessStats::default()
     }
 
     fn notice(&mut self, _notice: Notice) {}

@@ -3,7 +3,6 @@
 use crate::core::{Core, VALUE, get, write};
 use crate::counter::Counter;
 use cache_service::engine::parts::{Host, Notice};
-use cache_service::metrics::ProcessStats;
 use cache_service::parcel::Parcel;
 use cache_service::routing::{Router, ShardId};
 use std::hint::black_box;
@@ -22,10 +21,6 @@ impl Host for Alone {
 
     fn reply(&mut self, parcel: Box<Parcel>) {
         panic!("nobody has sent {parcel:?}");
-    }
-
-    fn process_stats(&mut self) -> ProcessStats {
-        ProcessStats::default()
     }
 
     fn notice(&mut self, notice: Notice) {

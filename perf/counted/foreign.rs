@@ -4,7 +4,6 @@
 use crate::core::{Core, VALUE, get, write};
 use crate::counter::Counter;
 use cache_service::engine::parts::{Host, Notice};
-use cache_service::metrics::ProcessStats;
 use cache_service::parcel::Parcel;
 use cache_service::routing::{Router, ShardId};
 use cache_service::runtime::lanes::{Arrival, Lanes};
@@ -33,10 +32,6 @@ impl Host for InMemory {
         self.0 = Some(Arrival::Reply(parcel));
     }
 
-    fn process_stats(&mut self) -> ProcessStats {
-        ProcessStats::default()
-    }
-
     fn notice(&mut self, notice: Notice) {
         panic!("nothing to tell: {notice:?}");
     }
@@ -58,10 +53,6 @@ impl Host for OnLanes {
 
     fn reply(&mut self, parcel: Box<Parcel>) {
         self.0.reply(parcel);
-    }
-
-    fn process_stats(&mut self) -> ProcessStats {
-        ProcessStats::default()
     }
 
     fn notice(&mut self, notice: Notice) {

@@ -5,7 +5,6 @@ use crate::clients::{Clients, Spread, Workload};
 use crate::core::{Asked, Core, moment};
 use crate::epoll::Epoll;
 use cache_service::engine::parts::{Host, Notice};
-use cache_service::metrics::ProcessStats;
 use cache_service::parcel::Parcel;
 use cache_service::routing::{Router, ShardId};
 use cache_service::runtime::lanes::{Arrival, Bell, Lanes};
@@ -32,10 +31,6 @@ impl Host for Ends {
 
     fn reply(&mut self, parcel: Box<Parcel>) {
         self.0.reply(parcel);
-    }
-
-    fn process_stats(&mut self) -> ProcessStats {
-        ProcessStats::default()
     }
 
     fn notice(&mut self, notice: Notice) {

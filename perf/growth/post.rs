@@ -2,7 +2,6 @@
 
 use cache_service::command::{Command, Outcome, Span, Value};
 use cache_service::engine::parts::{Host, Notice};
-use cache_service::metrics::ProcessStats;
 use cache_service::parcel::Parcel;
 use cache_service::routing::ShardId;
 use std::collections::VecDeque;
@@ -178,10 +177,6 @@ impl Host for Post {
 
     fn reply(&mut self, parcel: Box<Parcel>) {
         self.returning.push_back(parcel);
-    }
-
-    fn process_stats(&mut self) -> ProcessStats {
-        ProcessStats::default()
     }
 
     fn notice(&mut self, notice: Notice) {

@@ -97,7 +97,9 @@ pub trait Host {
     fn reply(&mut self, parcel: Box<Parcel>);
 
     /// What the operating system says of this process.
-    fn process_stats(&mut self) -> ProcessStats;
+    fn process_stats(&mut self) -> ProcessStats {
+        ProcessStats::default()
+    }
 
     /// Tells the log. Called rarely, except for [`Notice::Answered`], which is told only if [`Host::logs_requests`].
     fn notice(&mut self, notice: Notice);

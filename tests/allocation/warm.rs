@@ -4,7 +4,7 @@ use crate::counting::allocations;
 use cache_service::engine::Engine;
 use cache_service::engine::parts::{Host, Notice, Parts, Settings};
 use cache_service::insight::hot_keys::WINDOW_MS;
-use cache_service::metrics::{ProcessFacts, ProcessStats};
+use cache_service::metrics::ProcessFacts;
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
@@ -37,10 +37,6 @@ impl Host for Alone {
 
     fn reply(&mut self, parcel: Box<Parcel>) {
         panic!("nobody has sent {parcel:?}");
-    }
-
-    fn process_stats(&mut self) -> ProcessStats {
-        ProcessStats::default()
     }
 
     fn notice(&mut self, notice: Notice) {

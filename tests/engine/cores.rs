@@ -3,7 +3,7 @@
 use cache_service::engine::Engine;
 use cache_service::engine::parts::{Host, Notice, PagesErrand, PagesState, Parts, Settings};
 use cache_service::limits::{RECEIVE_BUFFER_BYTES, TICK_MS};
-use cache_service::metrics::{BackpressureReason, ProcessFacts, ProcessStats};
+use cache_service::metrics::{BackpressureReason, ProcessFacts};
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
@@ -45,10 +45,6 @@ impl Host for Lanes {
 
     fn reply(&mut self, parcel: Box<Parcel>) {
         self.replies.push_back(parcel);
-    }
-
-    fn process_stats(&mut self) -> ProcessStats {
-        ProcessStats::default()
     }
 
     fn notice(&mut self, _notice: Notice) {}

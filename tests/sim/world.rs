@@ -2,7 +2,7 @@
 
 use cache_service::engine::Engine;
 use cache_service::engine::parts::{Host, Notice, PagesErrand, PagesState, Parts, Settings};
-use cache_service::metrics::{ProcessFacts, ProcessStats};
+use cache_service::metrics::ProcessFacts;
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
@@ -84,10 +84,6 @@ impl Host for Lanes {
 
     fn reply(&mut self, parcel: Box<Parcel>) {
         self.replies.entry((parcel.to.0, parcel.from.0)).or_default().push_back(parcel);
-    }
-
-    fn process_stats(&mut self) -> ProcessStats {
-        ProcessStats::default()
     }
 
     fn notice(&mut self, _notice: Notice) {}

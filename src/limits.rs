@@ -91,6 +91,8 @@ pub const RECEIVE_BUFFER_BYTES: usize = 8 * 1024;
 pub const RECEIVE_BUFFERS: u16 = 256;
 /// Requests of one connection that may wait for their answers; further ones stay unread.
 pub const PIPELINE_DEPTH_MAX: usize = 64;
+/// Plain GETs of one connection that are read before the first of them is answered, if they are there.
+pub const READ_AHEAD_MAX: usize = 16;
 /// A connection with more unsent output than this is not read from.
 pub const OUTPUT_HIGH_WATER_BYTES: usize = 128 * 1024;
 /// When the buffers of a core's connections take more than one in so many bytes of its shard's budget, requests wait for

@@ -58,14 +58,28 @@ impl DerefMut for Region {
 /// Has the processor fetch the cache line of `what` while something else is done: it will be read soon. Changes nothing.
 #[inline]
 pub fn prefetch<T>(what: &T) {
+    prefetch_at(std::ptr::from_ref(what).cast());
+}
+
+#[inline]
+fn prefetch_at(place: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch reads nothing that the program could see, and takes any address.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(what).cast());
+        _mm_prefetch::<_MM_HINT_T0>(place.cast());
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = what;
+    let _ = place;
+}
+
+/// What processors fetch at a time, in bytes.
+pub const CACHE_LINE_BYTES: usize = 64;
+
+/// The same for all of `what`, which is small.
+pub fn prefetch_all<T>(what: &T) {
+    let start = std::ptr::from_ref(what).cast::<u8>();
+    (0..size_of::<T>()).step_by(CACHE_LINE_BYTES).for_each(|at| prefetch_at(start.wrapping_add(at)));
 }
 
 thread_local! {

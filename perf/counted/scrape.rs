@@ -40,7 +40,7 @@ fn core(number: u64) -> CoreMetrics {
     ];
     for (method, route, statuses) in answered {
         for status in statuses {
-            (0..100).for_each(|n| core.record_request(method, route, status, number * n * 100_000));
+            (0..100).for_each(|n| core.record_requests(method, route, status, number * n * 100_000, 1));
         }
     }
     core

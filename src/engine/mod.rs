@@ -9,9 +9,11 @@ pub mod surveys;
 use crate::command::Refusal;
 use crate::forward::Waiter;
 use crate::limits::SESSIONS_PER_SLICE;
+use crate::memory::prefetch_all;
 use crate::metrics::BackpressureReason;
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer::{self, AnswerHead, ErrorCode, Failure};
+pub use crate::session::plain::Plain as ReadAhead;
 use crate::session::{ConnId, Context, Flow, Session};
 use crate::time::{Mono, Now};
 use parts::{Host, Notice, Parts, Rules, apply_to};
@@ -82,7 +84,32 @@ impl Engine {
 
     /// Takes bytes that a connection has sent.
     pub fn receive(&mut self, now: Now, host: &mut impl Host, conn: ConnId, bytes: &[u8]) {
-        self.with(now, host, conn, |session, cx| session.receive(cx, bytes));
+        self.receive_foreseen(now, host, conn, bytes, None);
+    }
+
+    /// The same with what [`Engine::read_ahead`] gave for these bytes, in the same wake-up.
+    pub fn receive_foreseen(
+        &mut self,
+        now: Now,
+        host: &mut impl Host,
+        conn: ConnId,
+        bytes: &[u8],
+        first: Option<ReadAhead>,
+    ) {
+        self.with(now, host, conn, |session, cx| session.receive(cx, bytes, first));
+    }
+
+    /// Reads what a connection has sent, before it is received, as far as that takes no knowledge of the connection.
+    #[must_use]
+    pub fn read_ahead(&mut self, bytes: &[u8]) -> Option<ReadAhead> {
+        self.parts.read_ahead(bytes)
+    }
+
+    /// Has the processor fetch what it takes to answer all that was read ahead, for it takes as long for all as for one; and
+    /// what is known of those connections.
+    pub fn foresee<'a>(&self, ahead: impl Iterator<Item = (ConnId, &'a ReadAhead)> + Clone) {
+        ahead.clone().filter_map(|(conn, _)| self.sessions.get(conn.index())).for_each(prefetch_all);
+        self.parts.foresee_all(ahead.map(|(_, it)| it));
     }
 
     /// Hears that a connection will send no more; it still gets the answers that it waits for.
@@ -239,11 +266,11 @@ impl Engine {
     pub fn settle(&mut self, now: Now, host: &mut impl Host) {
         self.parts.count_buffers_if_changed();
         self.parts.send_releases(host, now);
-        let logs = host.logs_requests();
+        self.parts.logs_requests = host.logs_requests();
         let mut answered = std::mem::take(&mut self.parts.answered);
-        self.parts.metrics.answered += answered.len() as u64;
         for it in answered.drain(..) {
-            if logs {
+            self.parts.metrics.answered += it.times;
+            if self.parts.logs_requests {
                 host.notice(Notice::Answered { conn: it.conn, method: it.method, route: it.route, status: it.status });
             }
             self.parts.enter(now, it);

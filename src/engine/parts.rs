@@ -11,7 +11,7 @@ use crate::limits::{BUFFER_KEEP_BYTES, BUFFERS_SHARE_DIVISOR, RELEASES_PER_PARCE
 use crate::memory;
 use crate::metrics::{BackpressureReason, CoreMetrics, ProcessFacts, ProcessStats};
 use crate::parcel::{Parcel, Work};
-use crate::protocol::answer;
+use crate::protocol::answer::{self, PreparedHead};
 use crate::protocol::auth::{AuthFailure, Tokens};
 use crate::protocol::familiar::FamiliarHeads;
 use crate::protocol::route::{Method, Route};
@@ -191,6 +191,9 @@ pub struct WakeUps {
 /// A request that has been answered in this wake-up; its duration is entered when the answer has been handed over.
 #[derive(Clone, Debug)]
 pub struct Answered {
+    /// How many there were of it, one after another and each like the other: at least 1, and more only if nobody wants to
+    /// hear of single ones.
+    pub times: u64,
     /// Whose.
     pub conn: ConnId,
     /// Its method.
@@ -203,6 +206,15 @@ pub struct Answered {
     pub moments: Moments,
     /// Which request it was, if it may be slow.
     pub name: Option<Box<Name>>,
+}
+
+impl Answered {
+    /// Whether a request of which this is to be said, and which has no name, would be entered like this one.
+    fn is_like(&self, method: Method, route: Route, status: u16, moments: &Moments) -> bool {
+        self.name.is_none()
+            && (self.method, self.route, self.status) == (method, route, status)
+            && self.moments == *moments
+    }
 }
 
 /// Everything of one core but its connections.
@@ -228,6 +240,8 @@ pub struct Parts {
     pub request_ids: RequestIds,
     /// Answered in this wake-up.
     pub answered: Vec<Answered>,
+    /// Whether the log hears of every request, as of the last wake-up or tick.
+    pub(crate) logs_requests: bool,
     /// No new connections, and every answer is the last one on its connection.
     pub draining: bool,
     /// Leases of other shards that are not needed any more, but have not been released yet.
@@ -236,6 +250,8 @@ pub struct Parts {
     releases_wait: bool,
     date: [u8; 29],
     date_secs: u64,
+    /// The answer to a plain read, with that date.
+    pub(crate) prepared_head: PreparedHead,
     /// What the buffers of all connections take, in bytes.
     buffer_bytes: u64,
     /// What it was when the shard was last told.
@@ -326,6 +342,8 @@ impl Parts {
         ids: RequestIds,
         commands_max: usize,
     ) -> Self {
+        let date = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+        let prepared_head = PreparedHead::new(&date, ids.core());
         Self {
             me,
             router,
@@ -337,11 +355,13 @@ impl Parts {
             heads: FamiliarHeads::default(),
             request_ids: ids,
             answered: Vec::with_capacity(256),
+            logs_requests: false,
             draining: false,
             to_release: Vec::new(),
             releases_wait: false,
-            date: *b"Thu, 01 Jan 1970 00:00:00 GMT",
+            date,
             date_secs: 0,
+            prepared_head,
             buffer_bytes: 0,
             buffer_bytes_told: 0,
             spare_outputs: SpareOutputs::default(),
@@ -413,30 +433,44 @@ impl Parts {
         if secs != self.date_secs {
             self.date_secs = secs;
             self.date = answer::imf_fixdate(now.unix());
+            self.prepared_head.set_date(&self.date);
         }
         self.date
     }
 
-    /// Enters a request that was answered at `ended`.
+    /// Takes note of a read of `conn` that was begun, done and answered with `status` at `now`.
+    pub(crate) fn answered_at_once(&mut self, now: Mono, conn: ConnId, status: u16, paced_by_peer: bool) {
+        let moments = Moments::at_once(now, paced_by_peer);
+        let (method, route) = (Method::Get, Route::Kv);
+        match self.answered.last_mut() {
+            Some(last) if !self.logs_requests && last.is_like(method, route, status, &moments) => last.times += 1,
+            _ => self.answered.push(Answered { times: 1, conn, method, route, status, moments, name: None }),
+        }
+    }
+
+    /// Enters a request that was answered at `now`.
     pub(crate) fn enter(&mut self, now: Now, it: Answered) {
         let nanos = now.mono().nanos_since(it.moments.started);
-        self.metrics.record_request(it.method, it.route, it.status, nanos);
+        self.metrics.record_requests(it.method, it.route, it.status, nanos, it.times);
         let slow_nanos = self.settings.slow_request_ms * 1_000_000;
         if nanos < slow_nanos || !it.route.is_about_keys() {
             return;
         }
         let spent = it.moments.spent(now.mono());
         if it.moments.ours(&spent) >= slow_nanos {
-            self.metrics.slow_requests += 1;
+            self.metrics.slow_requests += it.times;
             let at = now.unix();
             let (method, route, status, name) = (it.method, it.route, it.status, it.name);
-            self.slow_log.add(SlowRequest { at, method, route, status, spent, name });
+            for _ in 0..it.times {
+                self.slow_log.add(SlowRequest { at, method, route, status, spent, name: name.clone() });
+            }
         }
     }
 
     /// Follows the time in what is kept for operators.
     pub(crate) fn look_at_ourselves(&mut self, now: Now, host: &mut impl Host) {
         self.hot_keys.tick(now.mono());
+        self.logs_requests = host.logs_requests();
         memory::keep_for(self.shard.limit());
         self.insight_bytes = self.hot_keys.footprint() + self.slow_log.footprint();
         if self.busy.is_due(now.mono(), self.settings.metrics_interval_ms) {

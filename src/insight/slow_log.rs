@@ -58,6 +58,12 @@ pub struct Spent {
 }
 
 impl Moments {
+    /// Of a request that was there, begun and done in the same moment.
+    #[must_use]
+    pub const fn at_once(now: Mono, paced_by_peer: bool) -> Self {
+        Self { started: now, received: now, asked: now, back: now, shard_nanos: 0, paced_by_peer }
+    }
+
     /// What the time was spent on if the answer was handed over at `ended`.
     #[must_use]
     pub fn spent(&self, ended: Mono) -> Spent {

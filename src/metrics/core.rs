@@ -89,10 +89,10 @@ pub struct CoreMetrics {
 }
 
 impl CoreMetrics {
-    /// Counts a request that was answered with `status`, one of [`super::STATUSES`], `nanos` nanoseconds after its
-    /// head was complete.
-    pub fn record_request(&mut self, method: Method, route: Route, status: u16, nanos: u64) {
-        self.requests.record(method, route, status, nanos);
+    /// Counts `times` requests that were answered with `status`, one of [`super::STATUSES`], each `nanos` nanoseconds after
+    /// its head was complete.
+    pub fn record_requests(&mut self, method: Method, route: Route, status: u16, nanos: u64, times: u64) {
+        self.requests.record(method, route, status, nanos, times);
     }
 
     /// Counts a refusal for want of room or time.

@@ -223,7 +223,7 @@ mod tests {
         for _ in 0..unit {
             core.backpressure(BackpressureReason::LaneFull);
             core.auth_failure(AuthFailure::MissingToken);
-            core.record_request(Method::Get, Route::Kv, 200, 1_000_000_000);
+            core.record_requests(Method::Get, Route::Kv, 200, 1_000_000_000, 1);
         }
         core
     }

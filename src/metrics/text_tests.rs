@@ -227,8 +227,8 @@ fn every_label_value_exists_from_the_start() {
 fn both_formats_say_the_same() {
     let mut merged = Merged::new(2, facts());
     let mut core = CoreMetrics { active_requests: 4, ..CoreMetrics::default() };
-    core.record_request(Method::Get, Route::Kv, 200, 150_000);
-    core.record_request(Method::Get, Route::Kv, 200, 20_000_000_000);
+    core.record_requests(Method::Get, Route::Kv, 200, 150_000, 1);
+    core.record_requests(Method::Get, Route::Kv, 200, 20_000_000_000, 1);
     core.shard.put_conflicts = 3;
     core.shard.bytes_written[ValueKind::Json as usize] = 77;
     core.backpressure(BackpressureReason::OverBudget);

@@ -3,8 +3,10 @@
 
 use super::auth::Credentials;
 use super::head::{self, BodyLength, FieldLines, Head, HeadError};
+use super::media::accepts_raw;
 use super::route::Method;
-use crate::limits::{FAMILIAR_BYTES_MAX, FAMILIAR_HEADS, HEAD_BYTES_MAX};
+use super::target::{KV_PREFIX, plain_key};
+use crate::limits::{FAMILIAR_BYTES_MAX, FAMILIAR_HEADS, HEAD_BYTES_MAX, KEY_CHARS_MAX};
 
 /// Unfamiliar heads that are read before one of them takes the place of a familiar one: fields that are different in each
 /// request, such as a request ID, are not worth remembering each time.
@@ -17,6 +19,15 @@ pub struct FamiliarHeads {
     known: Vec<Familiar>,
     unfamiliar: u32,
 }
+
+const GET: &[u8] = b"GET ";
+/// Where the key begins in a [`PlainGet`].
+pub const PLAIN_KEY_AT: usize = GET.len() + KV_PREFIX.len();
+
+const _: () = assert!(
+    PLAIN_KEY_AT + KEY_CHARS_MAX + FAMILIAR_BYTES_MAX <= HEAD_BYTES_MAX,
+    "a plain GET with familiar fields is never too long"
+);
 
 /// All that follows the target of a request, and what it means.
 #[derive(Debug)]
@@ -32,6 +43,19 @@ struct Familiar {
     accept: Option<Span>,
     accept_encoding: Option<Span>,
     content_type: Option<Span>,
+    /// Whether a GET with these fields asks for a value as most do: in JSON, over a connection of HTTP/1.1 that goes on.
+    is_usual: bool,
+}
+
+/// A GET of one key that says no more than most do: no query, no condition, no body, no name of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainGet<'b> {
+    /// The key, which is one.
+    pub key: &'b [u8],
+    /// Who asks.
+    pub credentials: Credentials<'b>,
+    /// How many bytes the request took.
+    pub len: usize,
 }
 
 /// A part of the remembered bytes: where it begins, and how long it is.
@@ -44,9 +68,7 @@ impl FamiliarHeads {
     /// See [`head::parse`].
     pub fn parse<'b>(&mut self, buf: &'b [u8]) -> Result<Option<(Head<'b>, usize)>, HeadError> {
         let Some((method, target, rest)) = request_line(buf) else { return head::parse(buf) };
-        if let Some(place) = self.known.iter().position(|known| known.is_in(rest)) {
-            self.known[..=place].rotate_right(1);
-            let known = &self.known[0];
+        if let Some(known) = self.recall(rest) {
             let len = buf.len() - rest.len() + known.bytes.len();
             if len <= HEAD_BYTES_MAX
                 && let Ok((path, query)) = head::split_target(target)
@@ -59,6 +81,24 @@ impl FamiliarHeads {
             self.meet(head, &rest[..len - (buf.len() - rest.len())]);
         }
         Ok(parsed)
+    }
+
+    /// Reads a plain GET at the beginning of `buf`, with fields that are familiar. Whatever this gives, [`FamiliarHeads::parse`]
+    /// would have said the same; where it gives nothing, there may still be a head.
+    pub fn plain_get<'b>(&mut self, buf: &'b [u8]) -> Option<PlainGet<'b>> {
+        let (key, rest) = plain_key(buf.strip_prefix(GET)?.strip_prefix(KV_PREFIX.as_bytes())?)?;
+        let known = self.recall(rest).filter(|known| known.is_usual)?;
+        let len = buf.len() - rest.len() + known.bytes.len();
+        Some(PlainGet { key, credentials: known.credentials(rest), len })
+    }
+
+    /// What is remembered of the fields that `rest` begins with.
+    fn recall(&mut self, rest: &[u8]) -> Option<&Familiar> {
+        let place = self.known.iter().position(|known| known.is_in(rest))?;
+        if place > 0 {
+            self.known[..=place].rotate_right(1);
+        }
+        self.known.first()
     }
 
     /// Remembers the fields of `head`, if it is their turn.
@@ -115,6 +155,10 @@ impl Familiar {
             Some(text) => span(bytes, text.as_bytes()).map(Some),
         };
         Some(Self {
+            is_usual: head.http11
+                && head.keep_alive
+                && (head.body, head.request_id) == (BodyLength::None, None)
+                && !accepts_raw(head.accept),
             bytes: kept,
             token,
             http11: head.http11,
@@ -142,6 +186,11 @@ impl Familiar {
         }
     }
 
+    /// What `rest`, which begins with these bytes, says of who asks.
+    fn credentials<'b>(&self, rest: &'b [u8]) -> Credentials<'b> {
+        self.token.map_or(Credentials::None, |(start, len)| Credentials::Token(&rest[start..start + len]))
+    }
+
     /// The head whose line says this, and which goes on with `rest`.
     fn head<'b>(&self, method: Method, path: &'b str, query: Option<&'b str>, rest: &'b [u8]) -> Head<'b> {
         let bytes = |(start, len): Span| &rest[start..start + len];
@@ -156,7 +205,7 @@ impl Familiar {
             body: self.body,
             expect_continue: self.expect_continue,
             request_id: self.request_id.map(text),
-            credentials: self.token.map_or(Credentials::None, |token| Credentials::Token(bytes(token))),
+            credentials: self.credentials(rest),
             if_match: FieldLines::new(),
             if_none_match: FieldLines::new(),
             accept: self.accept.map(text),

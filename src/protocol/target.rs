@@ -34,11 +34,14 @@ impl Target<'_> {
     }
 }
 
+/// What the path of a key begins with.
+pub const KV_PREFIX: &str = "/v1/kv/";
+
 /// What `path` names. The method counts for one path: `/v1/kv/incr` is the counter under POST and a key otherwise.
 /// Whether the route allows the method is another question: [`Route::allows`].
 #[must_use]
 pub fn resolve(method: Method, path: &str) -> Target<'_> {
-    if let Some(rest) = path.strip_prefix("/v1/kv/") {
+    if let Some(rest) = path.strip_prefix(KV_PREFIX) {
         return match rest {
             "incr" if method == Method::Post => Target::Fixed(Route::Incr),
             "batch/get" => Target::Fixed(Route::BatchGet),
@@ -130,6 +133,29 @@ pub fn decode_key<'a>(raw: KeyText<'a>, scratch: &'a mut KeyBuf) -> Result<&'a [
         scratch.as_slice()
     };
     check_key(key).map(|()| key)
+}
+
+/// Whether a byte stands in a path as itself, and there for itself in a key.
+static STANDS_FOR_ITSELF: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'#' | b'%' | b'/' | b'?');
+        byte += 1;
+    }
+    plain
+};
+
+/// The key at the beginning of `text`, which follows [`KV_PREFIX`], and what comes behind it, if the key stands there as it
+/// is, without a query, and is not too long to be told so at a glance.
+#[must_use]
+pub fn plain_key(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let window = &text[..text.len().min(KEY_CHARS_MAX + 1)];
+    let mut len = 0;
+    while STANDS_FOR_ITSELF[usize::from(*window.get(len)?)] {
+        len += 1;
+    }
+    (len > 0 && text[len] == b' ').then(|| text.split_at(len))
 }
 
 /// Whether `byte` is among `bytes`, which are mostly few: not worth the way into a search that is made for many.

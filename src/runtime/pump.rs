@@ -3,12 +3,14 @@
 use super::core::{Core, EVENTS_PER_LOOK};
 use super::ring::{Completion, Token};
 use super::sockets::{Sent, send_now};
+use crate::engine::ReadAhead;
 use crate::limits::ACCEPT_RETRY_MS;
 use crate::session::{ConnId, Flow};
 use crate::time::Mono;
-use std::io;
+use smallvec::{SmallVec, smallvec};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::{io, iter};
 
 /// A fault that lasts is logged so often, in milliseconds.
 const COMPLAIN_EVERY_MS: u64 = 1_000;
@@ -22,23 +24,45 @@ pub struct Accepting {
     complained_at: Option<Mono>,
 }
 
+/// Completions that are looked at together.
+type Taken = SmallVec<[Completion; EVENTS_PER_LOOK]>;
+
 impl Core {
     /// Hears what has become of the ring's operations, for one turn; true if there is more.
     pub(super) fn take_completions(&mut self) -> bool {
         let began = self.now.mono();
-        for taken in 1.. {
-            let Some(completion) = self.sockets.ring.next_completion() else { return false };
-            self.take_completion(completion);
-            if taken % EVENTS_PER_LOOK == 0 && self.is_over(began) {
-                return true;
+        loop {
+            let mut taken: Taken =
+                iter::from_fn(|| self.sockets.ring.next_completion()).take(EVENTS_PER_LOOK).collect();
+            let is_all = taken.len() < EVENTS_PER_LOOK;
+            let ahead = self.read_ahead(&taken);
+            for (completion, ahead) in taken.drain(..).zip(ahead) {
+                self.take_completion(completion, ahead);
+            }
+            if is_all || self.is_over(began) {
+                return !is_all;
             }
         }
-        true
     }
 
-    fn take_completion(&mut self, completion: Completion) {
+    /// Reads what has come in on several connections before the first of them is looked at.
+    fn read_ahead(&mut self, taken: &Taken) -> SmallVec<[Option<ReadAhead>; EVENTS_PER_LOOK]> {
+        let Self { sockets, engine, .. } = self;
+        if taken.len() < 2 {
+            return smallvec![None; taken.len()];
+        }
+        let read = taken.iter().map(|it| engine.read_ahead(sockets.ring.bytes(it.filled.as_ref()?)));
+        let ahead: SmallVec<[Option<ReadAhead>; EVENTS_PER_LOOK]> = read.collect();
+        engine.foresee(taken.iter().zip(&ahead).filter_map(|(completion, ahead)| match completion.token {
+            Token::Receive(conn) => Some((conn, ahead.as_ref()?)),
+            _ => None,
+        }));
+        ahead
+    }
+
+    fn take_completion(&mut self, completion: Completion, ahead: Option<ReadAhead>) {
         match completion.token {
-            Token::Receive(conn) => self.received(conn, completion),
+            Token::Receive(conn) => self.received(conn, completion, ahead),
             Token::Room(conn) => {
                 self.note_activity();
                 self.sockets.has_room(conn);
@@ -51,7 +75,7 @@ impl Core {
     }
 
     /// Takes what has come in on a connection, or why nothing does any more. It may be closed already.
-    fn received(&mut self, conn: ConnId, completion: Completion) {
+    fn received(&mut self, conn: ConnId, completion: Completion, ahead: Option<ReadAhead>) {
         self.note_activity();
         if !completion.more {
             self.sockets.receiving_ended(conn);
@@ -70,7 +94,8 @@ impl Core {
             Ok(_) if lingering => Ok(()),
             Ok(_) => {
                 let filled = completion.filled.as_ref().expect("what was received is in a buffer");
-                self.engine.receive(self.now, &mut self.host, conn, self.sockets.ring.bytes(filled));
+                let bytes = self.sockets.ring.bytes(filled);
+                self.engine.receive_foreseen(self.now, &mut self.host, conn, bytes, ahead);
                 Ok(())
             }
             Err(error) => match error.raw_os_error() {

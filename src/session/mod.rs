@@ -17,6 +17,7 @@ mod batch;
 mod files;
 mod intake;
 mod outbox;
+pub(crate) mod plain;
 mod request;
 pub mod request_id;
 mod stream;
@@ -33,6 +34,7 @@ use crate::shard::Shard;
 use crate::time::{Mono, Now};
 use intake::Intake;
 use outbox::Outbox;
+use plain::Plain;
 use writing::Failure;
 
 /// Names a connection of one core; never used twice.
@@ -151,11 +153,11 @@ impl Session {
         CONNECTION_BYTES + self.input.capacity() as u64 + self.outbox.footprint() + of_body
     }
 
-    /// Takes bytes from the peer.
-    pub fn receive<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8]) {
+    /// Takes bytes from the peer; `first` is what was read ahead of them.
+    pub fn receive<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8], first: Option<Plain>) {
         self.heard_at = cx.now.mono();
         if self.input.is_empty() {
-            let used = self.consume(cx, bytes);
+            let used = self.consume(cx, bytes, first);
             self.input.extend_from_slice(&bytes[used..]);
         } else {
             self.input.extend_from_slice(bytes);
@@ -166,7 +168,7 @@ impl Session {
 
     fn consume_input<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let mut input = std::mem::take(&mut self.input);
-        let used = self.consume(cx, &input);
+        let used = self.consume(cx, &input, None);
         input.drain(..used);
         if input.is_empty() {
             input.shrink_to(BUFFER_KEEP_BYTES);
@@ -174,19 +176,24 @@ impl Session {
         self.input = input;
     }
 
-    /// Uses as much of `bytes` as can be used now, and says how much that was.
-    fn consume<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8]) -> usize {
+    /// Uses as much of `bytes` as can be used now, and says how much that was. Whatever was read ahead is a request only if
+    /// one was to come.
+    fn consume<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8], mut first: Option<Plain>) -> usize {
         let mut at = 0;
         while at < bytes.len() && self.may_take_on() {
             let rest = &bytes[at..];
             let used = match self.reading {
-                Reading::Head => self.read_request(cx, rest),
+                Reading::Head => match self.read_plain(cx, rest, first.take()) {
+                    0 => self.read_request(cx, rest),
+                    used => used,
+                },
                 Reading::Body(_) => self.read_body(cx, rest),
                 Reading::Nothing => rest.len(),
             };
             if used == 0 {
                 break;
             }
+            first = None;
             at += used;
         }
         at

@@ -3,7 +3,7 @@
 use super::Context;
 use super::stream::Stream;
 use super::ticket::Ticket;
-use crate::engine::parts::{Answered, Host, Parts};
+use crate::engine::parts::{Answered, Host, Parts, SpareOutputs};
 use crate::limits::{OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX, STREAM_STEP_BYTES};
 use crate::parcel::Parcel;
 use crate::shard::Shard;
@@ -218,6 +218,15 @@ impl Outbox {
     pub fn begin(&mut self, parts: &mut Parts) -> Vec<u8> {
         self.was_clear = self.is_empty();
         if self.has_slots() { Vec::new() } else { self.take_bytes(parts) }
+    }
+
+    /// The bytes that go out, to write whole answers behind them where nothing waits for its turn.
+    pub fn straight(&mut self, spare: &mut SpareOutputs) -> &mut Vec<u8> {
+        debug_assert!(!self.has_slots(), "answers go out in the order of their requests");
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare.pop();
+        }
+        &mut self.bytes
     }
 
     /// The bytes that go out, to write behind them. Where nothing goes out, room that another connection has used last: it is

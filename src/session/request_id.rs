@@ -54,10 +54,21 @@ impl RequestIds {
         Self { core, next: first }
     }
 
+    /// What all of them begin with.
+    #[must_use]
+    pub const fn core(&self) -> u64 {
+        self.core
+    }
+
     /// The next one.
     pub const fn fresh(&mut self) -> RequestId {
+        RequestId::Fresh([self.core, self.next_number()])
+    }
+
+    /// The half of the next one that tells it from the others.
+    pub const fn next_number(&mut self) -> u64 {
         self.next = self.next.wrapping_add(1);
-        RequestId::Fresh([self.core, self.next])
+        self.next
     }
 }
 

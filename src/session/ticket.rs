@@ -54,7 +54,7 @@ impl Ticket {
     pub fn answered(&self, conn: ConnId, status: u16, back: Mono) -> Answered {
         let (started, asked) = (self.started, self.asked.unwrap_or(back));
         let moments = Moments { started, received: self.received, asked, back, shard_nanos: 0, paced_by_peer: false };
-        Answered { conn, method: self.method, route: self.route, status, moments, name: None }
+        Answered { times: 1, conn, method: self.method, route: self.route, status, moments, name: None }
     }
 
     /// The same for a command on `key`, on which `shard` has worked for `shard_nanos`. Names the request if it has taken

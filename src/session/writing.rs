@@ -179,11 +179,16 @@ impl Ticket {
                 answer::counted(out, &head, value, *version);
                 200
             }
-            Outcome::Missing => return fail(out, &head, &Failure::new(ErrorCode::NotFound, "there is no such key")),
+            Outcome::Missing => no_such_key(out, &head),
             Outcome::Refused(refusal) => return fail(out, &head, &Failure::from(*refusal)),
         };
         Written { status, tail: None }
     }
+}
+
+/// Writes the answer to who asks for a key that is not there; returns its status.
+pub fn no_such_key(out: &mut Vec<u8>, head: &AnswerHead<'_>) -> u16 {
+    fail(out, head, &Failure::new(ErrorCode::NotFound, "there is no such key")).status
 }
 
 fn fail(out: &mut Vec<u8>, head: &AnswerHead<'_>, failure: &Failure) -> Written {

@@ -44,7 +44,7 @@ mod write;
 use crate::blob::Blob;
 use crate::command::{Command, LeaseId, Outcome, Verb};
 use crate::limits::{SHARD_BUDGET_BYTES_MIN, STREAM_STEP_BYTES};
-use crate::memory::prefetch;
+use crate::memory::{CACHE_LINE_BYTES, prefetch};
 use crate::routing::{KeyHash, KeyHasher};
 use crate::time::{Mono, Now};
 use budget::Budget;
@@ -55,9 +55,13 @@ use index::Index;
 use lease::Leases;
 use log::{Geometry, Loc, Log};
 use media::MediaTypes;
+pub use read::Glance;
 use record::Entry;
 use stats::ShardStats;
 use versions::Versions;
+
+/// So much of an entry is foreseen: a key and a value that are short.
+const LINES_FORESEEN: usize = 3;
 
 /// How a shard begins.
 #[derive(Clone, Copy, Debug)]
@@ -278,6 +282,11 @@ impl Shard {
         now.mono().as_millis() - self.began_ms()
     }
 
+    /// Has the processor fetch what it takes to look up `hash`, some time before [`Shard::foresee`] is called.
+    pub fn foresee_lookup(&self, hash: KeyHash) {
+        self.index.foresee_table(hash);
+    }
+
     /// Has the processor fetch what it takes to find the entry under `hash`: a lookup is two waits for memory, one after the
     /// other, each as long as a hundred instructions or more. To be called some time before [`Shard::foresee_entry`].
     pub fn foresee(&self, hash: KeyHash) {
@@ -286,9 +295,8 @@ impl Shard {
 
     /// Has the processor fetch the beginning of the entry under `hash`. To be called some time before the entry is asked for.
     pub fn foresee_entry(&self, hash: KeyHash) {
-        let found = self.index.find(hash, |_| true);
-        if let Some(first) = found.and_then(|loc| self.log.at(loc).first()) {
-            prefetch(first);
+        if let Some(loc) = self.index.find(hash, |_| true) {
+            self.log.at(loc).iter().step_by(CACHE_LINE_BYTES).take(LINES_FORESEEN).for_each(prefetch);
         }
     }
 

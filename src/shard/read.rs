@@ -3,9 +3,25 @@
 use super::Shard;
 use super::record::{Entry, Stored};
 use super::versions::written_ms;
-use crate::command::{Expires, Meta, Outcome, Value, VersionSet};
+use crate::command::{Expires, Meta, Outcome, Value, ValueKind, Version, VersionSet};
 use crate::routing::KeyHash;
 use crate::time::Now;
+
+/// What [`Shard::glance`] has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Glance<'s> {
+    /// No entry.
+    Missing,
+    /// An entry with a short value.
+    Found {
+        /// Its type, which is not [`ValueKind::Bytes`].
+        kind: ValueKind,
+        /// Its version.
+        version: Version,
+        /// Its value in JSON.
+        value: &'s [u8],
+    },
+}
 
 impl Shard {
     pub(super) fn get(
@@ -42,6 +58,31 @@ impl Shard {
             }
         };
         Outcome::Found { meta, media, value }
+    }
+
+    /// The same for a read without conditions, if its answer is near at hand: there is no such entry, or its value lies in the
+    /// record and is JSON there. `None` if not; then nothing has been done.
+    ///
+    /// # Panics
+    /// See [`Shard::apply`].
+    pub fn glance(&mut self, now: Now, key: &[u8], hash: KeyHash) -> Option<Glance<'_>> {
+        debug_assert_eq!(hash, self.hasher.hash(key), "keys are hashed as the shard hashes them");
+        let now = self.observe(now);
+        let Some(loc) = self.find(hash, key) else {
+            self.stats.misses += 1;
+            return Some(Glance::Missing);
+        };
+        let entry = Entry(self.log.at(loc));
+        if entry.kind() == ValueKind::Bytes || entry.is_long() || entry.expired(self.since_ms(now)) {
+            return None;
+        }
+        self.order.touch(&mut self.log, loc);
+        let entry = Entry(self.log.at(loc));
+        let Stored::Inline(value) = entry.stored() else { unreachable!("the value lies in the record") };
+        let kind = entry.kind();
+        self.stats.hits += 1;
+        self.stats.bytes_read[kind as usize] += value.len() as u64;
+        Some(Glance::Found { kind, version: self.versions.version(entry.counter()), value })
     }
 
     fn meta(&self, now: Now, entry: Entry<'_>, stored: Stored<'_>) -> Meta {

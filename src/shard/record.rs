@@ -236,16 +236,21 @@ impl<'a> Entry<'a> {
     /// The value.
     pub fn stored(self) -> Stored<'a> {
         let at = self.key_at() + self.key_len();
-        if self.flags() & LONG == 0 {
+        if !self.is_long() {
             Stored::Inline(&self.0[at..at + self.value_len()])
         } else {
             Stored::Held(HeldId(get(self.0, at, HELD_BYTES) as u32))
         }
     }
 
+    /// Whether the value is not in the record.
+    pub fn is_long(self) -> bool {
+        self.flags() & LONG != 0
+    }
+
     /// The number of the value, if it is long.
     pub fn held(self) -> Option<HeldId> {
-        if self.flags() & LONG == 0 {
+        if !self.is_long() {
             return None;
         }
         match self.stored() {

@@ -224,7 +224,7 @@ impl Body {
 
 /// What follows a value in JSON.
 #[derive(Clone, Copy, Debug)]
-struct Suffix {
+pub(super) struct Suffix {
     kind: ValueKind,
     version: Version,
     times: Option<Times>,
@@ -262,12 +262,17 @@ impl Suffix {
         Self { kind, version, times: include_meta.then_some(Times { created_at, updated_at, expires }) }
     }
 
-    fn len(&self) -> u64 {
+    /// Without times.
+    pub const fn plain(kind: ValueKind, version: Version) -> Self {
+        Self { kind, version, times: None }
+    }
+
+    pub fn len(&self) -> u64 {
         let of_times = self.times.as_ref().map_or(0, Times::len);
         (type_and_version(self.kind).len() + of_times + 1) as u64
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(type_and_version(self.kind));
         let version_at = out.len() - VERSION_CHARS - 1;
         put_hex(out, version_at, self.version.0);

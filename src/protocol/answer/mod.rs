@@ -9,6 +9,7 @@ mod code;
 mod dates;
 mod found;
 mod outcome;
+mod prepared;
 
 use super::conditions::hex;
 use super::json::text::escape_into;
@@ -18,11 +19,13 @@ use dates::RFC3339_CHARS;
 pub use dates::{imf_fixdate, rfc3339};
 pub use found::{Form, Found, Tail, found};
 pub use outcome::{conflict, counted, deleted, not_modified, written};
+pub use prepared::PreparedHead;
 
 /// What a peer waits for that sent `Expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 const JSON: &[u8] = b"\r\nContent-Type: application/json; charset=utf-8";
+const LENGTH: &[u8] = b"\r\nContent-Length: ";
 const NO_STORE: &[u8] = b"\r\nCache-Control: no-store";
 
 /// The name of a request.
@@ -113,7 +116,7 @@ fn put_hex(out: &mut [u8], at: usize, number: u64) {
 
 /// Writes the end of a head that a body of `len` bytes follows.
 fn end(out: &mut Vec<u8>, len: u64) {
-    out.extend_from_slice(b"\r\nContent-Length: ");
+    out.extend_from_slice(LENGTH);
     push_number(out, len);
     out.extend_from_slice(b"\r\n\r\n");
 }

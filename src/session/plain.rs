@@ -1,0 +1,151 @@
+//! The short way: GETs that say no more than most do. Several that are there together are read before the first is answered,
+//! so that their waits for memory overlap. What they are answered is the same as by the long way, [`super::request`].
+
+use super::ticket::Ticket;
+use super::writing::no_such_key;
+use super::{Context, Session};
+use crate::command::{Command, Verb};
+use crate::engine::parts::{Host, Parts};
+use crate::limits::READ_AHEAD_MAX;
+use crate::protocol::answer::AnswerHead;
+use crate::protocol::auth::Credentials;
+use crate::protocol::familiar::PLAIN_KEY_AT;
+use crate::protocol::route::{Method, Route};
+use crate::routing::KeyHash;
+use crate::shard::Glance;
+use smallvec::SmallVec;
+
+/// A plain GET from who may ask, at the beginning of what was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    hash: KeyHash,
+    key_len: usize,
+    /// How many bytes it took.
+    len: usize,
+    /// Whether this core owns the key.
+    is_own: bool,
+}
+
+impl Plain {
+    fn key<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        &bytes[PLAIN_KEY_AT..PLAIN_KEY_AT + self.key_len]
+    }
+}
+
+impl Parts {
+    /// Reads the plain GET that `bytes` begin with, if one does that may be answered. `trusted` is who was let in already.
+    fn read_plain<'b>(&mut self, bytes: &'b [u8], trusted: &mut Option<Credentials<'b>>) -> Option<Plain> {
+        let get = self.heads.plain_get(bytes)?;
+        // What a client sends, and the same again: to compare these tells it nothing.
+        if self.settings.read_requires_auth && *trusted != Some(get.credentials) {
+            self.settings.tokens.check(&get.credentials).ok()?;
+            *trusted = Some(get.credentials);
+        }
+        let hash = self.router.hash(get.key);
+        Some(Plain { hash, key_len: get.key.len(), len: get.len, is_own: self.router.owner(hash) == self.me })
+    }
+
+    /// Reads the plain GET that `bytes`, which have just been received, begin with, if one does that may be answered: for
+    /// [`Parts::foresee_all`], and [`Session::receive`] before anything else happens to the rules.
+    pub(crate) fn read_ahead(&mut self, bytes: &[u8]) -> Option<Plain> {
+        self.read_plain(bytes, &mut None)
+    }
+
+    /// Has the processor fetch what it takes to answer these. A lookup is three waits for memory, of which each tells where the
+    /// next one goes: so each step of all of them comes before the next of any.
+    pub(crate) fn foresee_all<'p>(&self, ahead: impl Iterator<Item = &'p Plain> + Clone) {
+        let own = || ahead.clone().filter(|it| it.is_own);
+        own().for_each(|it| self.shard.foresee_lookup(it.hash));
+        own().for_each(|it| self.shard.foresee(it.hash));
+        own().for_each(|it| self.shard.foresee_entry(it.hash));
+    }
+}
+
+impl Session {
+    /// Answers the plain GETs at the beginning of `bytes`, or asks other cores for them; `first` is the first of them, if it
+    /// was read and foreseen already. Returns how many bytes they took; 0 if the first request is to go the long way.
+    pub(super) fn read_plain<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8], first: Option<Plain>) -> usize {
+        if cx.parts.draining || !self.takes_plain(cx.parts) {
+            return 0;
+        }
+        let mut ahead: SmallVec<[Plain; READ_AHEAD_MAX]> = first.into_iter().collect();
+        let (mut end, mut trusted) = (first.map_or(0, |first| first.len), None);
+        while ahead.len() < READ_AHEAD_MAX
+            && let Some(plain) = cx.parts.read_plain(&bytes[end..], &mut trusted)
+        {
+            end += plain.len;
+            ahead.push(plain);
+        }
+        if ahead.len() > 1 {
+            cx.parts.foresee_all(ahead.iter());
+        }
+        let mut used = 0;
+        for it in &ahead {
+            if !self.takes_plain(cx.parts) {
+                break;
+            }
+            let key = it.key(&bytes[used..]);
+            if !self.answer_plain(cx, it, key) {
+                let verb = Verb::Get { unless: None, with_value: true };
+                let ticket = plain_ticket(cx);
+                self.ask(cx, ticket, Command { key, hash: it.hash, verb });
+            }
+            used += it.len;
+        }
+        if used > 0 {
+            self.head_began_at = None;
+        }
+        used
+    }
+
+    /// Whether nothing speaks against one more request but what it says itself.
+    fn takes_plain(&self, parts: &Parts) -> bool {
+        self.may_take_on()
+            && !parts.are_buffers_full()
+            && parts.metrics.active_requests < parts.settings.inflight_max as u64
+    }
+
+    /// Answers a plain GET at once, if its key is this core's, it is its turn, and its value is near at hand.
+    fn answer_plain<H: Host>(&mut self, cx: &mut Context<'_, H>, it: &Plain, key: &[u8]) -> bool {
+        if !it.is_own || self.outbox.has_slots() {
+            return false;
+        }
+        let date = cx.parts.date(cx.now);
+        let Parts { shard, hot_keys, metrics, prepared_head, request_ids, spare_outputs, .. } = &mut *cx.parts;
+        let Some(found) = shard.glance(cx.now, key, it.hash) else { return false };
+        hot_keys.note(key, it.hash);
+        metrics.local += 1;
+        let paced_by_peer = self.outbox.has_output();
+        let out = self.outbox.straight(spare_outputs);
+        let status = match found {
+            Glance::Found { kind, version, value } => {
+                prepared_head.write(out, request_ids.next_number(), kind, version, value);
+                200
+            }
+            Glance::Missing => {
+                let id = request_ids.fresh();
+                let (http11, keep_alive, head_only) = (true, true, false);
+                let head = AnswerHead { request_id: id.text(), date: &date, http11, keep_alive, head_only };
+                no_such_key(out, &head)
+            }
+        };
+        cx.parts.answered_at_once(cx.now.mono(), self.id(), status, paced_by_peer);
+        true
+    }
+}
+
+fn plain_ticket<H: Host>(cx: &mut Context<'_, H>) -> Ticket {
+    Ticket {
+        started: cx.now.mono(),
+        received: cx.now.mono(),
+        asked: None,
+        method: Method::Get,
+        route: Route::Kv,
+        http11: true,
+        keep_alive: true,
+        id: cx.parts.request_ids.fresh(),
+        include_meta: false,
+        raw: false,
+        expected: None,
+    }
+}

@@ -209,11 +209,6 @@ impl Index {
         hash.0 as usize & (self.tables.len() - 1)
     }
 
-    /// Has the processor fetch what [`Index::foresee`] will look at.
-    pub fn foresee_table(&self, hash: KeyHash) {
-        prefetch(&self.tables[self.table_of(hash)]);
-    }
-
     /// Has the processor fetch where [`Index::find`] will look.
     pub fn foresee(&self, hash: KeyHash) {
         let table = &self.tables[self.table_of(hash)];

@@ -282,11 +282,6 @@ impl Shard {
         now.mono().as_millis() - self.began_ms()
     }
 
-    /// Has the processor fetch what it takes to look up `hash`, some time before [`Shard::foresee`] is called.
-    pub fn foresee_lookup(&self, hash: KeyHash) {
-        self.index.foresee_table(hash);
-    }
-
     /// Has the processor fetch what it takes to find the entry under `hash`: a lookup is two waits for memory, one after the
     /// other, each as long as a hundred instructions or more. To be called some time before [`Shard::foresee_entry`].
     pub fn foresee(&self, hash: KeyHash) {

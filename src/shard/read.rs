@@ -76,7 +76,9 @@ impl Shard {
         if entry.kind() == ValueKind::Bytes || entry.is_long() || entry.expired(self.since_ms(now)) {
             return None;
         }
-        self.order.touch(&mut self.log, loc);
+        if self.order.notices(loc, entry.mark()) {
+            self.order.touch(&mut self.log, loc);
+        }
         let entry = Entry(self.log.at(loc));
         let Stored::Inline(value) = entry.stored() else { unreachable!("the value lies in the record") };
         let kind = entry.kind();

@@ -47,10 +47,10 @@ impl PreparedHead {
         let suffix = Suffix::plain(kind, version);
         let len = VALUE.len() + value.len() + suffix.len() as usize;
         out.reserve(self.bytes.len() + BEFORE.len() + len + 20);
-        let start = out.len();
+        let head = out.len();
         out.extend_from_slice(&self.bytes);
-        put_hex(out, start + self.id_at, id);
-        put_hex(out, start + self.version_at, version.0);
+        put_hex(out, head + self.id_at, id);
+        put_hex(out, head + self.version_at, version.0);
         push_number(out, len);
         out.extend_from_slice(BEFORE);
         out.extend_from_slice(value);

@@ -15,9 +15,14 @@ impl Lru {
         self.order.push(log, loc);
     }
 
+    /// Whether the use of an entry changes the order.
+    pub fn notices(&self, loc: Loc) -> bool {
+        self.order.newest() != Some(loc)
+    }
+
     /// Takes note that an entry was used.
     pub fn touch(&mut self, log: &mut Log, loc: Loc) {
-        if self.order.newest() != Some(loc) {
+        if self.notices(loc) {
             self.order.unlink(log, loc);
             self.order.push(log, loc);
         }

@@ -87,6 +87,14 @@ impl Order {
         }
     }
 
+    /// Whether [`Order::touch`] would change anything for the entry at `loc`, whose mark is `mark`.
+    pub fn notices(&self, loc: Loc, mark: u8) -> bool {
+        match self {
+            Self::Lru(order) => order.notices(loc),
+            Self::S3Fifo(_) => s3_fifo::notices(mark),
+        }
+    }
+
     /// Takes note that an entry was used.
     pub fn touch(&mut self, log: &mut Log, loc: Loc) {
         match self {

@@ -85,7 +85,7 @@ impl S3Fifo {
     /// Takes note that an entry was used.
     pub fn touch(&self, log: &mut Log, loc: Loc) {
         let mark = Entry(log.at(loc)).mark();
-        if mark & USES < USES_MAX {
+        if notices(mark) {
             record::set_mark(log.at_mut(loc), used(mark));
         }
     }
@@ -153,6 +153,11 @@ impl S3Fifo {
     }
 }
 
+/// Whether another use of an entry with this mark is worth noting.
+pub const fn notices(mark: u8) -> bool {
+    mark & USES < USES_MAX
+}
+
 const fn used(mark: u8) -> u8 {
-    if mark & USES < USES_MAX { mark + 1 } else { mark }
+    if notices(mark) { mark + 1 } else { mark }
 }

@@ -20,7 +20,8 @@ pub struct FamiliarHeads {
     unfamiliar: u32,
 }
 
-const GET: &[u8] = b"GET ";
+/// What a [`PlainGet`] begins with.
+pub const GET: &[u8] = b"GET ";
 /// Where the key begins in a [`PlainGet`].
 pub const PLAIN_KEY_AT: usize = GET.len() + KV_PREFIX.len();
 

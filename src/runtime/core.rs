@@ -45,8 +45,9 @@ pub struct Core {
     next_tick: Mono,
     /// Whether there is more to do at once.
     more: bool,
-    /// Whether parcels came or went in the last wake-up.
-    traded: bool,
+    /// What the last wake-up brought, for [`Core::wait`] to see whether more may follow at once: requests, or parcels that
+    /// came or went.
+    pub(super) brought: usize,
     /// What the bell is heard by; it belongs to the bell, which lives as long as the process.
     event: RawFd,
 }
@@ -64,6 +65,9 @@ pub struct Common {
 
 /// The clock is looked at after so many parcels, or things that happened at sockets.
 pub(super) const EVENTS_PER_LOOK: usize = 8;
+
+/// A wake-up that brought so many requests, or any parcel, is followed by another look.
+const BROUGHT_FOR_ANOTHER_LOOK: usize = 2;
 
 /// The world around an engine, as this runtime gives it.
 #[derive(Debug)]
@@ -156,7 +160,7 @@ impl Core {
             clock,
             next_tick: Mono::default(),
             more: false,
-            traded: false,
+            brought: 0,
             event,
         };
         core.listen_to_bell();
@@ -192,7 +196,7 @@ impl Core {
 
     /// Waits until there is something to do, and at most until the next tick.
     pub fn wait(&mut self) {
-        if self.traded && !self.more {
+        if std::mem::take(&mut self.brought) >= BROUGHT_FOR_ANOTHER_LOOK && !self.more {
             self.look_once_more();
             return;
         }
@@ -203,7 +207,6 @@ impl Core {
     /// Instead of sleeping at once after a wake-up that traded parcels: an answer, or the next question, is often there
     /// before a sleeper could be woken. Whoever shares this CPU goes first, and may bring it.
     fn look_once_more(&mut self) {
-        self.traded = false;
         std::thread::yield_now();
         self.sockets.enter(Duration::ZERO);
     }
@@ -260,7 +263,7 @@ impl Core {
                 Some(Arrival::Work(parcel)) => self.engine.carry_out(now, &mut self.host, parcel),
                 Some(Arrival::Reply(parcel)) => self.engine.come_back(now, &mut self.host, parcel),
             }
-            self.traded = true;
+            self.brought += BROUGHT_FOR_ANOTHER_LOOK;
             if taken % EVENTS_PER_LOOK == 0 && self.is_over(now.mono()) {
                 return true;
             }
@@ -300,7 +303,9 @@ impl Core {
         }
         self.now = self.clock.now();
         self.engine.settle(self.now, &mut self.host);
-        self.traded |= self.host.lanes.has_sent();
+        if self.host.lanes.has_sent() {
+            self.brought += BROUGHT_FOR_ANOTHER_LOOK;
+        }
         self.host.wake_ups.rang += self.host.lanes.ring();
         for notice in std::mem::take(&mut self.host.notices) {
             self.log(notice);

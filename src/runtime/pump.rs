@@ -36,6 +36,7 @@ impl Core {
                 iter::from_fn(|| self.sockets.ring.next_completion()).take(EVENTS_PER_LOOK).collect();
             let is_all = taken.len() < EVENTS_PER_LOOK;
             let ahead = self.read_ahead(&taken);
+            self.brought += taken.len();
             for (completion, ahead) in taken.drain(..).zip(ahead) {
                 self.take_completion(completion, ahead);
             }

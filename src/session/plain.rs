@@ -9,7 +9,7 @@ use crate::engine::parts::{Host, Parts};
 use crate::limits::READ_AHEAD_MAX;
 use crate::protocol::answer::AnswerHead;
 use crate::protocol::auth::Credentials;
-use crate::protocol::familiar::PLAIN_KEY_AT;
+use crate::protocol::familiar::{GET, PLAIN_KEY_AT};
 use crate::protocol::route::{Method, Route};
 use crate::routing::KeyHash;
 use crate::shard::Glance;
@@ -64,7 +64,8 @@ impl Session {
     /// Answers the plain GETs at the beginning of `bytes`, or asks other cores for them; `first` is the first of them, if it
     /// was read and foreseen already. Returns how many bytes they took; 0 if the first request is to go the long way.
     pub(super) fn read_plain<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8], first: Option<Plain>) -> usize {
-        if cx.parts.draining || !self.takes_plain(cx.parts) {
+        let may_be_plain = first.is_some() || bytes.starts_with(GET);
+        if !may_be_plain || cx.parts.draining || !self.takes_plain(cx.parts) {
             return 0;
         }
         let mut ahead: SmallVec<[Plain; READ_AHEAD_MAX]> = first.into_iter().collect();

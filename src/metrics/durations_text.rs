@@ -49,8 +49,8 @@ mod tests {
     #[test]
     fn buckets_hold_those_below_them_and_bounds_are_written_as_each_format_wants() {
         let mut durations = RequestDurations::default();
-        durations.record(Method::Get, Route::Kv, 200, 60_000);
-        durations.record(Method::Get, Route::Kv, 200, 1_000_000_000);
+        durations.record(Method::Get, Route::Kv, 200, 60_000, 1);
+        durations.record(Method::Get, Route::Kv, 200, 1_000_000_000, 1);
         let text = |exposition| {
             let mut text = String::new();
             push(&mut text, durations.iter(), exposition);

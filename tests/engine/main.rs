@@ -13,6 +13,7 @@ mod lent;
 mod memory;
 mod mistakes;
 mod parking;
+mod plain;
 mod questions;
 mod surveys;
 mod throttling;

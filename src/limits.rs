@@ -120,8 +120,10 @@ pub const SPARE_PARCELS_MAX: usize = 256;
 
 /// How long a core goes on with work of one kind before the other kinds have their turn, in microseconds.
 pub const TURN_US_MAX: u64 = 500;
-/// Most bytes that one connection is written in a turn.
+/// A connection that has been written so many bytes in a turn is written no more in it.
 pub const TURN_BYTES_MAX: usize = 512 * 1024;
+/// Most pieces that are handed to the kernel at once: the head of an answer, and a value of 1 MiB in its chunks.
+pub const GATHERED_MAX: usize = 5;
 /// Connections accepted by one listener in a turn.
 pub const ACCEPTS_PER_TURN: usize = 16;
 

@@ -14,7 +14,7 @@ use crate::metrics::BackpressureReason;
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer::{self, AnswerHead, ErrorCode, Failure};
 pub use crate::session::plain::Plain as ReadAhead;
-use crate::session::{ConnId, Context, Flow, Session};
+use crate::session::{ConnId, Context, Flow, Gathered, Session};
 use crate::time::{Mono, Now};
 use parts::{Host, Notice, Parts, Rules, apply_to};
 use slab::Slab;
@@ -129,13 +129,17 @@ impl Engine {
         self.session(conn).map_or(&[], |session| session.output(&self.parts.shard))
     }
 
-    /// Whether a long value comes next behind what [`Engine::output`] gives, so that its end needs no segment of its own.
+    /// What [`Engine::output`] gives and what comes next, piece by piece: as many pieces as one call of the kernel takes.
     #[must_use]
-    pub fn goes_on(&self, conn: ConnId) -> bool {
-        self.session(conn).is_some_and(Session::goes_on)
+    pub fn gather(&self, conn: ConnId) -> Gathered<'_> {
+        let mut pieces = Gathered::new();
+        if let Some(session) = self.session(conn) {
+            session.gather(&self.parts.shard, &mut pieces);
+        }
+        pieces
     }
 
-    /// Hears that the first `len` bytes of [`Engine::output`] have been sent.
+    /// Hears that the first `len` bytes of [`Engine::gather`] have been sent.
     pub fn sent(&mut self, now: Now, host: &mut impl Host, conn: ConnId, len: usize) {
         self.with(now, host, conn, |session, cx| session.sent(cx, len));
     }

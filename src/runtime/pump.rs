@@ -138,12 +138,7 @@ impl Core {
 
     fn send(&mut self, conn: ConnId) -> Sent {
         let Self { sockets, engine, host, now, .. } = self;
-        sockets.send(
-            conn,
-            engine,
-            |engine| (engine.output(conn), engine.goes_on(conn)),
-            |engine, len| engine.sent(*now, host, conn, len),
-        )
+        sockets.send(conn, engine, |engine| engine.gather(conn), |engine, len| engine.sent(*now, host, conn, len))
     }
 
     /// Goes on, for one turn, with connections that had more to send than fits into a turn.
@@ -235,7 +230,7 @@ impl Core {
             Err(refusal) => {
                 self.open_connections.fetch_sub(1, Ordering::Relaxed);
                 // One attempt: whoever cannot take a hundred bytes now is dropped all the same.
-                let _ = send_now(socket.as_raw_fd(), &refusal, false);
+                let _ = send_now(socket.as_raw_fd(), &refusal);
             }
         }
     }

@@ -4,11 +4,12 @@
 //! soon as they are there; what the kernel does not take at once waits until the ring says that there is room.
 
 use super::ring::{Completion, Ring, Token};
-use crate::limits::{ACCEPTS_PER_TURN, RECEIVE_BUFFERS, TURN_BYTES_MAX};
-use crate::session::ConnId;
+use crate::limits::{ACCEPTS_PER_TURN, GATHERED_MAX, RECEIVE_BUFFERS, TURN_BYTES_MAX};
+use crate::session::{ConnId, Gathered};
+use smallvec::SmallVec;
 use socket2::{SockRef, Socket};
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
@@ -222,24 +223,25 @@ impl Sockets {
         }
     }
 
-    /// Hands the kernel what it takes of what `output` gives, and tells `sent` how much that was, until there is no more. With
-    /// the bytes, `output` says whether more will be there as soon as they are sent.
+    /// Hands the kernel what it takes of the pieces that `output` gives, and tells `sent` how much that was, until there is no
+    /// more.
     pub fn send<E>(
         &mut self,
         id: ConnId,
         engine: &mut E,
-        output: impl Fn(&E) -> (&[u8], bool),
+        output: impl Fn(&E) -> Gathered<'_>,
         mut sent: impl FnMut(&mut E, usize),
     ) -> Sent {
         let Self { ring, connections, .. } = self;
         let Some(connection) = of(connections, id) else { return Sent::Enough };
         let mut written = 0;
         while written < TURN_BYTES_MAX {
-            let (bytes, more) = output(engine);
-            if bytes.is_empty() {
-                return Sent::Enough;
-            }
-            match send_now(connection.socket.as_raw_fd(), bytes, more) {
+            let handed_over = match output(engine).as_slice() {
+                [] => return Sent::Enough,
+                [bytes] => send_now(connection.socket.as_raw_fd(), bytes),
+                pieces => send_pieces(connection.socket.as_raw_fd(), pieces),
+            };
+            match handed_over {
                 Ok(len) => {
                     written += len;
                     sent(engine, len);
@@ -323,13 +325,29 @@ fn accept_now(listener: &Socket) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Hands the kernel what it takes at once. If `more` follows at once, the kernel waits for it before it sends a short segment.
-pub fn send_now(socket: RawFd, bytes: &[u8], more: bool) -> io::Result<usize> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+/// What is said with all that is sent: not to wait, and no signal if the peer is gone.
+const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
+/// Hands the kernel what it takes at once.
+pub fn send_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
     let no_address = std::ptr::null::<u8>();
     // Not the C library's `send`: that is a point where threads can be cancelled, which takes two calls of its own.
     // SAFETY: the pointer and the length are those of a live slice, which the kernel only reads; there is no address; the
     // descriptor belongs to whoever calls this.
-    let sent = unsafe { libc::syscall(libc::SYS_sendto, socket, bytes.as_ptr(), bytes.len(), flags, no_address, 0) };
+    let sent =
+        unsafe { libc::syscall(libc::SYS_sendto, socket, bytes.as_ptr(), bytes.len(), SEND_FLAGS, no_address, 0) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// The same for bytes that lie apart.
+fn send_pieces(socket: RawFd, pieces: &[&[u8]]) -> io::Result<usize> {
+    let mut vectors: SmallVec<[IoSlice<'_>; GATHERED_MAX]> = pieces.iter().map(|bytes| IoSlice::new(bytes)).collect();
+    // SAFETY: for the kernel, zeros are a message that has nothing.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = vectors.as_mut_ptr().cast();
+    message.msg_iovlen = vectors.len();
+    // SAFETY: an `IoSlice` is an `iovec` on Unix; those of the message are of live slices, which the kernel only reads, as
+    // it does the message; the descriptor belongs to whoever calls this.
+    let sent = unsafe { libc::syscall(libc::SYS_sendmsg, socket, &raw const message, SEND_FLAGS) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }

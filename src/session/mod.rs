@@ -33,6 +33,7 @@ use crate::parcel::Parcel;
 use crate::shard::Shard;
 use crate::time::{Mono, Now};
 use intake::Intake;
+pub use outbox::Gathered;
 use outbox::Outbox;
 use plain::Plain;
 use writing::Failure;
@@ -236,10 +237,9 @@ impl Session {
         self.outbox.output(shard)
     }
 
-    /// Whether a long value comes next behind what [`Session::output`] gives.
-    #[must_use]
-    pub fn goes_on(&self) -> bool {
-        self.outbox.goes_on()
+    /// The same and what comes next, piece by piece, as far as there is room in `pieces`.
+    pub fn gather<'o>(&'o self, shard: &'o Shard, pieces: &mut Gathered<'o>) {
+        self.outbox.gather(shard, pieces);
     }
 
     /// Whether anything waits to be sent.
@@ -248,7 +248,7 @@ impl Session {
         self.outbox.has_output()
     }
 
-    /// Hears that `len` bytes of the output have been sent.
+    /// Hears that the first `len` bytes of what [`Session::gather`] gives have been sent.
     pub fn sent<H: Host>(&mut self, cx: &mut Context<'_, H>, len: usize) {
         self.taken_at = cx.now.mono();
         // As long as answers go out, or keep us from reading, the peer's silence is not its own doing.

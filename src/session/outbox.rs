@@ -4,11 +4,14 @@ use super::Context;
 use super::stream::Stream;
 use super::ticket::Ticket;
 use crate::engine::parts::{Answered, Host, Parts, SpareOutputs};
-use crate::limits::{OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX, STREAM_STEP_BYTES};
+use crate::limits::{GATHERED_MAX, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX, STREAM_STEP_BYTES};
 use crate::parcel::Parcel;
 use crate::shard::Shard;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
+
+/// Bytes that are to be sent one after another and lie apart from each other.
+pub type Gathered<'o> = SmallVec<[&'o [u8]; GATHERED_MAX]>;
 
 /// A piece of an answer.
 #[derive(Debug)]
@@ -126,9 +129,16 @@ impl Outbox {
         }
     }
 
-    /// Whether a value that is lent comes behind its own bytes.
-    pub fn goes_on(&self) -> bool {
-        self.is_lending && !self.unsent().is_empty()
+    /// What can be sent now, piece by piece: what [`Outbox::output`] gives first of all, and what comes next, as far as there
+    /// is room in `pieces`.
+    pub fn gather<'o>(&'o self, shard: &'o Shard, pieces: &mut Gathered<'o>) {
+        let own = self.unsent();
+        if !own.is_empty() {
+            pieces.push(own);
+        }
+        if let (true, Some(Piece::Stream(stream))) = (self.is_lending, self.going.front()) {
+            stream.gather(shard, pieces);
+        }
     }
 
     /// Whether there is anything to send now.
@@ -141,13 +151,19 @@ impl Outbox {
         &self.bytes[self.sent..]
     }
 
-    /// Forgets the first `len` bytes of [`Outbox::output`].
+    /// Forgets the first `len` bytes of what [`Outbox::gather`] gives.
     pub fn forget(&mut self, parts: &mut Parts, len: usize) {
-        if self.unsent().is_empty() {
-            return self.forget_lent(parts, len);
+        let own = len.min(self.unsent().len());
+        if own > 0 {
+            self.forget_own(parts, own);
         }
+        if own < len {
+            self.forget_lent(parts, len - own);
+        }
+    }
+
+    fn forget_own(&mut self, parts: &mut Parts, len: usize) {
         self.sent += len;
-        assert!(self.sent <= self.bytes.len(), "no more is sent than there is");
         if self.sent == self.bytes.len() {
             parts.spare_outputs.keep(std::mem::take(&mut self.bytes));
             self.sent = 0;
@@ -159,14 +175,12 @@ impl Outbox {
     }
 
     fn forget_lent(&mut self, parts: &mut Parts, len: usize) {
-        if let Some(Piece::Stream(stream)) = self.going.front_mut().filter(|_| self.is_lending) {
-            stream.take_sent(parts, len, &mut self.bytes);
-            if stream.is_done() {
-                self.is_lending = false;
-                self.going.pop_front();
-            }
-        } else {
-            assert!(len == 0, "no more is sent than there is");
+        let going = self.going.front_mut().filter(|_| self.is_lending);
+        let Some(Piece::Stream(stream)) = going else { panic!("no more is sent than there is") };
+        stream.take_sent(parts, len, &mut self.bytes);
+        if stream.is_done() {
+            self.is_lending = false;
+            self.going.pop_front();
         }
     }
 

@@ -54,9 +54,9 @@ impl Parts {
     /// Has the processor fetch what it takes to answer these. A lookup is two waits for memory, the first of which tells where the
     /// second goes: so the first of all of them comes before the second of any.
     pub(crate) fn foresee_all<'p>(&self, ahead: impl Iterator<Item = &'p Plain> + Clone) {
-        let own = || ahead.clone().filter(|it| it.is_own);
-        own().for_each(|it| self.shard.foresee(it.hash));
-        own().for_each(|it| self.shard.foresee_entry(it.hash));
+        let own = ahead.filter(|it| it.is_own);
+        own.clone().for_each(|it| self.shard.foresee(it.hash));
+        own.for_each(|it| self.shard.foresee_entry(it.hash));
     }
 }
 

@@ -1,10 +1,11 @@
 //! A long value on its way out, piece by piece, from the shard that holds it.
 
+use super::outbox::Gathered;
 use super::{ConnId, Context};
 use crate::command::LeaseId;
 use crate::engine::parts::{Host, Parts};
 use crate::forward::Waiter;
-use crate::limits::STREAM_STEP_BYTES;
+use crate::limits::GATHERED_MAX;
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer::Tail;
 use crate::routing::ShardId;
@@ -25,8 +26,8 @@ pub struct Stream {
     is_worth_lending: bool,
 }
 
-/// A value that is no longer than this is copied behind its head, and goes out with it at once.
-const COPIED_BYTES_MAX: u64 = STREAM_STEP_BYTES as u64;
+/// A value that is no longer than this is copied behind its head: to tell the kernel of a further piece takes as long.
+const COPIED_BYTES_MAX: u64 = 32 * 1024;
 
 impl Stream {
     /// The value that `owner` holds under `lease`, of which `tail` is left to write.
@@ -48,7 +49,20 @@ impl Stream {
         shard.lease_rest(self.lease, self.offset)
     }
 
-    /// Takes note that `len` bytes of [`Stream::lent`] were sent. When these were the last ones, what follows the value
+    /// The same and what follows it, as far as there is room.
+    pub fn gather<'s>(&self, shard: &'s Shard, pieces: &mut Gathered<'s>) {
+        let mut offset = self.offset;
+        while pieces.len() < GATHERED_MAX {
+            let piece = shard.lease_rest(self.lease, offset);
+            if piece.is_empty() {
+                return;
+            }
+            offset += piece.len() as u64;
+            pieces.push(piece);
+        }
+    }
+
+    /// Takes note that `len` bytes of what [`Stream::gather`] gives were sent. When these were the last ones, what follows the value
     /// is written, and the lease released.
     pub fn take_sent(&mut self, parts: &mut Parts, len: usize, out: &mut Vec<u8>) {
         let tail = self.tail.as_mut().expect("a stream that is done lends nothing");

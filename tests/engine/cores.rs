@@ -262,6 +262,13 @@ impl Cores {
         len
     }
 
+    /// The peer takes `len` bytes of all that it could be sent at once, and keeps nothing of them.
+    pub fn skip_gathered(&mut self, peer: &Peer, len: usize) {
+        let now = self.now();
+        self.engines[peer.core].sent(now, &mut self.lanes, peer.conn, len);
+        self.settle();
+    }
+
     /// The peer is gone.
     pub fn close(&mut self, peer: &Peer) {
         let now = self.now();

@@ -2,7 +2,7 @@
 
 use crate::allocator::peak_bytes_of;
 use crate::cores::{Cores, IDLE_TIMEOUT_MS, Peer, get, get_raw, pattern, put_json};
-use cache_service::limits::{BLOB_CHUNK_BYTES, STREAM_STEP_BYTES};
+use cache_service::limits::BLOB_CHUNK_BYTES;
 use cache_service::session::Flow;
 
 const LONG: usize = (1 << 20) + 77_777;
@@ -59,14 +59,44 @@ fn a_long_value_is_not_copied() {
 
 /// What is short enough goes out with its head, in one piece.
 #[test]
-fn a_value_of_a_step_is_sent_with_its_head() {
+fn a_value_that_is_not_very_long_is_copied_behind_its_head() {
     let mut cores = Cores::new(1);
-    cores.store(0, "step", STREAM_STEP_BYTES);
+    cores.store(0, "short", 32 * 1024);
     let mut peer = cores.connect(0);
-    cores.say(&mut peer, get_raw("step"));
-    assert!(cores.output_len(&peer) > STREAM_STEP_BYTES);
-    assert!(take_all(&mut cores, &peer, usize::MAX).ends_with(&pattern(STREAM_STEP_BYTES)));
+    cores.say(&mut peer, get_raw("short"));
+    assert!(cores.output_len(&peer) > 32 * 1024);
+    assert!(take_all(&mut cores, &peer, usize::MAX).ends_with(&pattern(32 * 1024)));
     cores.assert_at_rest();
+}
+
+/// Head, chunks and end lie apart; the kernel is told of several at once, and takes what it likes of them.
+#[test]
+fn what_lies_apart_is_sent_together() {
+    for most in [usize::MAX, 777_777, BLOB_CHUNK_BYTES, 100_000, 97] {
+        let mut cores = Cores::new(1);
+        let len = if most < 1_000 { 40_000 } else { LONG };
+        cores.store(0, "long", len);
+        let mut peer = cores.connect(0);
+        cores.say(&mut peer, get_raw("long") + &get("/v1/kv/absent"));
+        let (mut all, mut calls) = (Vec::new(), 0);
+        loop {
+            let pieces = cores.engines[0].gather(peer.conn).concat();
+            if pieces.is_empty() {
+                break;
+            }
+            let len = pieces.len().min(most);
+            all.extend_from_slice(&pieces[..len]);
+            cores.skip_gathered(&peer, len);
+            calls += 1;
+        }
+        let head = memchr::memmem::find(&all, b"\r\n\r\n").expect("a head") + 4;
+        assert!(all[head..head + len] == pattern(len), "by {most}");
+        assert!(all[head + len..].starts_with(b"HTTP/1.1 404 "), "by {most}");
+        if most == usize::MAX {
+            assert_eq!(calls, 3, "a head and 1 MiB, the end of the value, the second answer");
+        }
+        cores.assert_at_rest();
+    }
 }
 
 #[test]

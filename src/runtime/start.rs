@@ -3,6 +3,7 @@
 use super::ring::Ring;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// glommio refuses to start an executor below this limit, in bytes.
 const MEMLOCK_MIN: u64 = 512 * 1024;
@@ -123,9 +124,10 @@ fn raise(resource: libc::__rlimit_resource_t, wanted: u64) -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Sets up a ring as the cores want it and throws it away. glommio panics, or ends the process, where its own fail.
+/// Sets up a ring as the cores want it, enters it and throws it away. glommio panics, or ends the process, where its own
+/// fail.
 fn check_io_uring() -> Result<(), StartError> {
-    Ring::new().map(drop).map_err(|error| {
+    Ring::new().and_then(|mut ring| ring.try_to_enter(Duration::ZERO)).map_err(|error| {
         StartError::new(format!("io_uring is not available: {error}; {}", what_to_do_about_io_uring(&error)))
     })
 }

@@ -177,6 +177,10 @@ impl Core {
             self.accept_the_rest();
         }
         let mut more = self.take_completions();
+        if self.was_away() {
+            self.sockets.enter(Duration::ZERO);
+            more |= self.take_completions();
+        }
         self.go_on_with_unfinished();
         more |= self.accept();
         self.take_words();
@@ -188,6 +192,12 @@ impl Core {
             self.host.lanes.face().quiet.store(quiet, Ordering::Release);
         }
         self.more = more || !self.unfinished.is_empty() || self.engine.is_pressed();
+    }
+
+    /// Whether this core has slept through a tick: the process was stopped, or its CPU taken away. What came in meanwhile has
+    /// come in time, and is heard of before anybody is called late.
+    fn was_away(&self) -> bool {
+        self.next_tick != Mono::default() && self.now.mono() > self.next_tick.plus_millis(TICK_MS)
     }
 
     /// Waits until there is something to do, and at most until the next tick.

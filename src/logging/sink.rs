@@ -1,5 +1,6 @@
 //! Where lines end up: standard error or a file, exchangeable while the process runs.
 
+use crate::cli::complain;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -102,7 +103,8 @@ impl Target {
             Err(error) => {
                 self.failed_lines.fetch_add(1, Ordering::Relaxed);
                 if self.untold_lines.fetch_add(1, Ordering::Relaxed) == 0 && is_file {
-                    complain(&error);
+                    // The log cannot tell it.
+                    complain(format_args!("LOG_FILE cannot be written: {error}; lines are lost until it can"));
                 }
             }
         }
@@ -114,16 +116,6 @@ impl Target {
             let lost = self.untold_lines.swap(0, Ordering::Relaxed);
             tracing::warn!(lost, "lines were lost here: the log could not be written");
         }
-    }
-}
-
-/// Tells whoever reads standard error, since the log cannot tell it; unless that would have to be waited for.
-fn complain(error: &io::Error) {
-    let mut standard_error = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: the pointer is to one live pollfd, and the kernel does not keep it.
-    let ready = unsafe { libc::poll(&raw mut standard_error, 1, 0) };
-    if ready == 1 {
-        crate::cli::complain(format_args!("LOG_FILE cannot be written: {error}; lines are lost until it can"));
     }
 }
 

@@ -26,8 +26,10 @@ impl Core {
     /// Hears what has become of the ring's operations, for one turn; true if there is more.
     pub(super) fn take_completions(&mut self) -> bool {
         let began = self.now.mono();
+        self.has_heard = false;
         for taken in 1.. {
             let Some(completion) = self.sockets.ring.next_completion() else { return false };
+            self.has_heard = true;
             self.take_completion(completion);
             if taken % EVENTS_PER_LOOK == 0 && self.is_over(began) {
                 return true;

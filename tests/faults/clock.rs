@@ -10,8 +10,8 @@ use tempfile::TempDir;
 /// Nobody waits for an answer for so long, and every step is longer.
 const TOLERANCE_SECS: i64 = 60;
 /// Where the clock is set, one after the other, as seconds from where it should be: an hour, a day back, a year, and where
-/// a machine begins whose battery is empty.
-const STEPS_SECS: [i64; 5] = [3_600, -86_400, 31_536_000, -BACK_TO_1971_SECS, 0];
+/// a machine begins whose battery is empty; and where four digits for a year begin to be too few.
+const STEPS_SECS: [i64; 6] = [3_600, -86_400, 31_536_000, -BACK_TO_1971_SECS, 7_900 * 31_536_000, 0];
 /// From any moment of the years in which this runs to one in 1971 or later.
 const BACK_TO_1971_SECS: i64 = 54 * 31_536_000;
 

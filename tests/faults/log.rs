@@ -3,7 +3,7 @@
 use crate::support::{Launch, Server, TOKEN, eventually};
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -111,6 +111,10 @@ fn a_full_disk_costs_lines_of_the_log_and_nothing_else() {
     let words = server.log_lines().iter().filter(|line| line.contains("No space left")).count();
     assert_eq!(words, 1, "once is enough: {:?}", server.log_lines());
 
+    // Nor does a reload mind.
+    server.signal(libc::SIGHUP);
+    serve(server, 100);
+
     // Somebody makes room: the log goes on by itself, and says what is missing from it.
     OpenOptions::new().write(true).truncate(true).open(disk.seen_at.join("log")).expect("the log is there");
     serve(server, 1);
@@ -169,6 +173,20 @@ impl Stuck {
         eventually("the pipe is full", || (waiting() > 60_000).then_some(()));
     }
 
+    /// Writes until nothing more goes in.
+    fn fill(&mut self) {
+        let fd = self.reader.as_raw_fd();
+        let set = |flags: libc::c_int| {
+            // SAFETY: takes plain numbers; the descriptor is that of a live file.
+            let done = unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
+            assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+        };
+        set(libc::O_NONBLOCK);
+        while self.reader.write(&[b'x'; 4096]).is_ok() {}
+        while self.reader.write(b"x").is_ok() {}
+        set(0);
+    }
+
     /// Reads all that comes until `wanted` is among it.
     fn read_until(&mut self, wanted: &str) {
         let mut text = Vec::new();
@@ -194,6 +212,21 @@ fn a_log_that_hangs_holds_up_neither_requests_nor_reloads_nor_the_end() {
     logging.log_to(&folder.path().join("next"));
     serve(&logging.server, 100);
     assert_eq!(logging.server.term().code(), Some(0));
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_keeps_nobody_from_ending() {
+    let folder = TempDir::new().expect("a folder to work in");
+    let mut stuck = Stuck::new(&folder);
+    stuck.fill();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let path = stuck.path.to_str().expect("the path is text");
+    let [to_stuck, log] = [format!("exec \"$@\" 2>'{path}'"), folder.path().join("log").display().to_string()];
+    let launch = Launch::new(&[("PORT", &port), ("LOG_FILE", &log)]).under(&["sh", "-c", &to_stuck, "sh"]);
+    let (status, _) = launch.run_to_end();
+    assert_eq!(status.code(), Some(69));
+    assert!(fs::read_to_string(log).expect("there is a log").contains("cannot start"));
 }
 
 #[test]

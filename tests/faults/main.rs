@@ -8,6 +8,7 @@ mod tools;
 
 mod clock;
 mod descriptors;
+mod dumped;
 mod killed;
 mod log;
 mod memory;

@@ -77,6 +77,26 @@ fn who_sent_in_time_is_not_called_late_because_the_server_was_stopped() {
     }
 }
 
+/// Connections in the middle of a body.
+const UPLOADS: usize = 200;
+
+#[test]
+fn two_hundred_uploads_that_went_on_while_the_server_was_stopped_are_taken() {
+    let server = impatient();
+    let request = |n: usize| put(&format!("upload-{n}"), &format!("{n:04}").repeat(5_000));
+    let mut uploads: Vec<Wire> = (0..UPLOADS).map(|_| Wire::open(server.address()).expect("it listens")).collect();
+    for (n, wire) in uploads.iter_mut().enumerate() {
+        assert!(wire.send(&request(n).as_bytes()[..500]));
+    }
+    let in_flight = || (server.metrics().single("http_active_requests") as usize == UPLOADS).then_some(());
+    eventually("all uploads are under way", in_flight);
+    stop(&server, || {
+        uploads.iter_mut().enumerate().for_each(|(n, wire)| assert!(wire.send(&request(n).as_bytes()[500..])))
+    });
+    let statuses: Vec<u16> = uploads.iter_mut().map(|wire| wire.reply().expect("an answer").status).collect();
+    assert_eq!(statuses, [201; UPLOADS]);
+}
+
 #[test]
 fn under_load_every_answer_is_right_or_says_that_there_is_none() {
     let server = impatient();

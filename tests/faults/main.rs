@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../clients/tools.rs"]
+#[expect(dead_code, reason = "shared with tests that want nothing but success")]
 mod tools;
 
 mod clock;

@@ -91,7 +91,9 @@ fn two_hundred_uploads_that_went_on_while_the_server_was_stopped_are_taken() {
     let in_flight = || (server.metrics().single("http_active_requests") as usize == UPLOADS).then_some(());
     eventually("all uploads are under way", in_flight);
     stop(&server, || {
-        uploads.iter_mut().enumerate().for_each(|(n, wire)| assert!(wire.send(&request(n).as_bytes()[500..])))
+        for (n, wire) in uploads.iter_mut().enumerate() {
+            assert!(wire.send(&request(n).as_bytes()[500..]));
+        }
     });
     let statuses: Vec<u16> = uploads.iter_mut().map(|wire| wire.reply().expect("an answer").status).collect();
     assert_eq!(statuses, [201; UPLOADS]);
@@ -113,7 +115,7 @@ fn under_load_every_answer_is_right_or_says_that_there_is_none() {
     });
     for [answered, refused] in counts {
         println!("{answered} requests done, {refused} refused");
-        assert!(answered > 100 * STOPS.min(1), "{answered} answers are too few to mean anything");
+        assert!(answered > 100, "{answered} answers are too few to mean anything");
         assert!(refused <= 8 * STOPS, "{refused} requests were refused over {STOPS} stops");
     }
 }

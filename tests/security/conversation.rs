@@ -204,7 +204,7 @@ fn mistakes() -> Vec<Vec<u8>> {
             .into_bytes(),
         format!("GET /{OLD}/{VALUE} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").into_bytes(),
         format!("GET /v1/kv/a/{VALUE} http/1.1\r\n\r\n").into_bytes(),
-        format!("GET /{} HTTP/1.1\r\nHost: t\r\n\r\n", too_long).into_bytes(),
+        format!("GET /{too_long} HTTP/1.1\r\nHost: t\r\n\r\n").into_bytes(),
         put(&format!("X: {too_long}\r\n"), ""),
         put(&format!("Connection: close\r\n{}", length(&too_long)), &too_long),
         json(&format!("{{\"value\":\"{VALUE}")),
@@ -258,6 +258,7 @@ fn everything_else_is_silent(mut talkative: Talkative) {
     assert_eq!(talkative.server.term().code(), Some(0));
     let (log, outputs) = (talkative.log(), talkative.server.log_lines().join("\n"));
     assert!(log.contains("stopped") && outputs.contains("listening"), "{log}\n{outputs}");
+    assert!(!log.contains("/v1/kv/short") && log.contains("/v1/kv/:key"), "a key is in the log: {log}");
     for (what, said) in [("the log", log.as_bytes()), ("an output", outputs.as_bytes()), ("ps", &command_line)] {
         [OLD, NEW, MISTYPED, VALUE].iter().for_each(|secret| assert_untold(secret, what, said));
     }

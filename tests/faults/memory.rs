@@ -5,7 +5,7 @@ use crate::support::{Server, eventually, proc_fs};
 /// A value that cannot be held.
 const LARGE_BYTES: usize = 64 << 20;
 /// The address space that is left: enough for small requests.
-const LEFT_BYTES: u64 = 24 << 20;
+const LEFT_BYTES: u64 = 16 << 20;
 
 /// A server that has all that it needs to serve, and may have no more than [`LEFT_BYTES`] from now on. Gives the limit
 /// that it had.

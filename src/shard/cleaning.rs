@@ -4,10 +4,10 @@
 //! arrival whole blocks die by themselves, and next to nothing is moved; in the worst case, when values are
 //! overwritten at random by others of other lengths, what is moved for each byte written depends on the slack.
 
+use super::Shard;
 use super::eviction::PATIENCE;
 use super::log::{Loc, Stream};
 use super::record::{Entry, Kind, Record};
-use super::{Shard, limit_of};
 use crate::limits::BLOCKS_IN_RESERVE;
 use crate::memory::NoMemory;
 use crate::time::Now;
@@ -80,8 +80,10 @@ impl Shard {
     fn do_with_what_there_is(&mut self) {
         self.stats.blocks_denied += 1;
         let block_bytes = self.log.geometry().block_bytes();
-        let limit = self.committed().saturating_sub(BLOCKS_ON_CREDIT * block_bytes);
-        self.set_limit(limit_of(Some(limit.min(self.budget.limit()))));
+        let granted = self.committed().saturating_sub(BLOCKS_ON_CREDIT * block_bytes);
+        // Below that a shard would hold next to nothing, and refuse the rest.
+        let least = 2 * self.slack_min() + self.index.bytes_min();
+        self.set_limit(granted.max(least).min(self.budget.limit()));
         let (now, mut patience) = (Now::new(self.latest, 0), PATIENCE);
         while self.log.spare_blocks() == 0 {
             if !self.clean_slice() && !self.evict_next(now, &mut patience) {

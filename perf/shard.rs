@@ -72,7 +72,7 @@ impl Bench {
     fn put(&mut self, key: u64, value: &[u8], ttl: Ttl) {
         let payload = if value.len() > INLINE_VALUE_BYTES_MAX {
             let mut blob = Blob::new();
-            blob.extend_from_slice(value);
+            blob.extend_from_slice(value).expect("memory");
             Payload::Blob(blob)
         } else {
             Payload::Inline(value)
@@ -247,8 +247,8 @@ fn operate(bench: &mut Bench, random: &mut Random, durations: &mut Durations, ne
         }
         _ if random.below(1_000) == 0 => {
             let mut blob = Blob::new();
-            (0..1 + random.below(16)).for_each(|_| blob.extend_from_slice(&fill));
-            blob.extend_from_slice(&fill[..100]);
+            (0..1 + random.below(16)).for_each(|_| blob.extend_from_slice(&fill).expect("memory"));
+            blob.extend_from_slice(&fill[..100]).expect("memory");
             // As a core receives it: room is made step by step.
             let (len, now) = (blob.len(), bench.now);
             let steps = blob.footprint().div_ceil(RECEIVE_STEP_BYTES as u64);

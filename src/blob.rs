@@ -1,7 +1,7 @@
 //! Long values on their way into a shard: no single allocation, copy or release takes long.
 
 use crate::limits::{BLOB_CHUNK_BYTES, RECEIVE_STEP_BYTES};
-use crate::memory::{self, Region};
+use crate::memory::{self, NoMemory, Region};
 
 /// A byte string of whole chunks of [`BLOB_CHUNK_BYTES`] and a rest. It moves between cores by its pointers and belongs
 /// to one core at a time.
@@ -53,11 +53,11 @@ impl Rest {
     }
 
     /// Adds bytes for which there is room in a chunk; returns the chunk if it is full.
-    fn extend(&mut self, bytes: &[u8]) -> Option<Region> {
+    fn extend(&mut self, bytes: &[u8]) -> Result<Option<Region>, NoMemory> {
         match self {
             Self::Short(short) if short.len() + bytes.len() <= SHORT_REST_BYTES_MAX => short.extend_from_slice(bytes),
             Self::Short(short) => {
-                let mut chunk = memory::chunk();
+                let mut chunk = memory::chunk()?;
                 chunk[..short.len()].copy_from_slice(short);
                 *self = Self::Chunk(chunk, short.len());
                 return self.extend(bytes);
@@ -67,7 +67,7 @@ impl Rest {
                 *len += bytes.len();
             }
         }
-        if self.len() == BLOB_CHUNK_BYTES { std::mem::take(self).into_chunk() } else { None }
+        Ok(if self.len() == BLOB_CHUNK_BYTES { std::mem::take(self).into_chunk() } else { None })
     }
 }
 
@@ -102,12 +102,16 @@ impl Blob {
     }
 
     /// Adds `bytes` at the end.
-    pub fn extend_from_slice(&mut self, mut bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// If there is no memory for all of them; some may have been added then.
+    pub fn extend_from_slice(&mut self, mut bytes: &[u8]) -> Result<(), NoMemory> {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(BLOB_CHUNK_BYTES - self.rest.len()));
-            self.chunks.extend(self.rest.extend(now));
+            self.chunks.extend(self.rest.extend(now)?);
             bytes = later;
         }
+        Ok(())
     }
 
     /// Gives back what the rest has reserved beyond its bytes.
@@ -142,7 +146,7 @@ mod tests {
         for piece in [1_000, BLOB_CHUNK_BYTES, bytes.len()] {
             let mut blob = Blob::new();
             assert!(blob.is_empty());
-            bytes.chunks(piece).for_each(|part| blob.extend_from_slice(part));
+            bytes.chunks(piece).for_each(|part| blob.extend_from_slice(part).expect("memory"));
             assert_eq!(blob.len(), bytes.len() as u64);
             assert!(blob.footprint() >= blob.len());
             assert!(blob.to_vec() == bytes);

@@ -3,13 +3,18 @@
 use crate::limits::{BLOB_CHUNK_BYTES, CHUNKS_KEPT_PER_THREAD, CHUNKS_KEPT_SHARE_DIVISOR};
 #[cfg(not(miri))]
 use memmap2::MmapMut as Inner;
-use std::alloc::{Layout, handle_alloc_error};
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 
 /// Miri knows no mappings.
 #[cfg(miri)]
 type Inner = Box<[u8]>;
+
+/// The kernel refuses to map more: a limit on the process's address space or on its mappings is reached, or all memory is
+/// promised to somebody already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the kernel gives this process no more memory")]
+pub struct NoMemory;
 
 /// Memory in an anonymous mapping of its own. It takes up RAM page by page as it is written, and none once it is dropped,
 /// whatever else the process has allocated: that is what an allocator does not promise.
@@ -23,21 +28,21 @@ const HUGE_PAGE_BYTES: usize = 2 * 1024 * 1024;
 impl Region {
     /// A region of `len` bytes, a multiple of 4096 above 0, all of them 0.
     ///
-    /// Ends the process if the kernel refuses, as Rust does for every allocation: the limits on a process's memory and
-    /// mappings are far above what its budget asks for.
-    #[must_use]
-    pub fn new(len: usize) -> Self {
+    /// # Errors
+    /// If the kernel refuses. What is asked for here is large, and asked for by somebody who can be refused in turn;
+    /// where the allocator has no more memory for something short, the process ends.
+    pub fn new(len: usize) -> Result<Self, NoMemory> {
         debug_assert!(len > 0 && len.is_multiple_of(4096));
         #[cfg(not(miri))]
-        let mapped = Inner::map_anon(len).ok();
+        let mapped = Inner::map_anon(len).map_err(|_| NoMemory)?;
         #[cfg(not(miri))]
-        if let Some(mapped) = mapped.as_ref().filter(|_| len.is_multiple_of(HUGE_PAGE_BYTES)) {
+        if len.is_multiple_of(HUGE_PAGE_BYTES) {
             // A kernel that has none goes on with small ones.
             let _ = mapped.advise(memmap2::Advice::HugePage);
         }
         #[cfg(miri)]
-        let mapped = Some(vec![0; len].into_boxed_slice());
-        Self(mapped.unwrap_or_else(|| handle_alloc_error(Layout::array::<u8>(len).unwrap_or(Layout::new::<u8>()))))
+        let mapped = vec![0; len].into_boxed_slice();
+        Ok(Self(mapped))
     }
 }
 
@@ -89,9 +94,11 @@ thread_local! {
 }
 
 /// A region of [`BLOB_CHUNK_BYTES`], which may hold anything: one that this thread has freed if there is one.
-#[must_use]
-pub fn chunk() -> Region {
-    KEPT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Region::new(BLOB_CHUNK_BYTES))
+///
+/// # Errors
+/// See [`Region::new`].
+pub fn chunk() -> Result<Region, NoMemory> {
+    KEPT.with_borrow_mut(Vec::pop).map_or_else(|| Region::new(BLOB_CHUNK_BYTES), Ok)
 }
 
 /// Frees a region that [`chunk`] gave out, on whichever thread. A few are kept for this one's use.
@@ -125,18 +132,18 @@ mod tests {
     #[test]
     fn freed_chunks_are_used_again_and_few_are_kept() {
         let before = kept_bytes();
-        let chunks: Vec<Region> = (0..CHUNKS_KEPT_PER_THREAD + 3).map(|_| chunk()).collect();
+        let chunks: Vec<Region> = (0..CHUNKS_KEPT_PER_THREAD + 3).map(|_| chunk().expect("memory")).collect();
         let addresses: Vec<*const u8> = chunks.iter().map(|chunk| chunk.as_ptr()).collect();
         chunks.into_iter().for_each(free_chunk);
         assert_eq!(kept_bytes(), (CHUNKS_KEPT_PER_THREAD * BLOB_CHUNK_BYTES) as u64);
-        assert!(addresses.contains(&chunk().as_ptr()) && before == 0);
+        assert!(addresses.contains(&chunk().expect("memory").as_ptr()) && before == 0);
     }
 
     #[test]
     fn for_a_small_shard_few_chunks_are_kept_or_none() {
         let keep = |limit: u64| {
             keep_for(limit);
-            let chunks: Vec<Region> = (0..CHUNKS_KEPT_PER_THREAD).map(|_| chunk()).collect();
+            let chunks: Vec<Region> = (0..CHUNKS_KEPT_PER_THREAD).map(|_| chunk().expect("memory")).collect();
             chunks.into_iter().for_each(free_chunk);
             kept_bytes() / BLOB_CHUNK_BYTES as u64
         };

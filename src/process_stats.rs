@@ -1,7 +1,8 @@
 //! Asks the kernel about this process. Part of the world half: it reads `/proc`.
 
 use crate::metrics::ProcessStats;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 
 /// What `/proc` says about this process now; a file or a number that cannot be read leaves its field `None`.
@@ -11,14 +12,16 @@ use std::sync::OnceLock;
 #[must_use]
 pub fn read() -> ProcessStats {
     static START_TIME_SECS: OnceLock<Option<f64>> = OnceLock::new();
-    let stat = text("/proc/self/stat");
-    let status = text("/proc/self/status");
+    static FILES: OnceLock<[Option<File>; 2]> = OnceLock::new();
+    // They stay open: who runs out of descriptors must still be seen to.
+    let files = FILES.get_or_init(|| ["/proc/self/stat", "/proc/self/status"].map(|path| File::open(path).ok()));
+    let [stat, status] = files.each_ref().map(|file| file.as_ref().map_or_else(String::new, text_from_start));
     ProcessStats {
         cpu_secs: cpu_secs(&stat),
         resident_bytes: status_bytes(&status, "VmRSS:"),
         virtual_bytes: status_bytes(&status, "VmSize:"),
         open_fds: open_fds(),
-        max_fds: max_fds(&text("/proc/self/limits")),
+        max_fds: max_fds(),
         threads: field_after(&status, "Threads:"),
         // It never changes, and /proc/stat is slow to read on a machine with many CPUs.
         start_time_secs: *START_TIME_SECS.get_or_init(|| start_time_secs(&stat, &text("/proc/stat"))),
@@ -27,6 +30,13 @@ pub fn read() -> ProcessStats {
 
 fn text(path: &str) -> String {
     fs::read(path).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The text of a file of `/proc` as it is now, which the kernel makes whenever it is read from its start.
+fn text_from_start(file: &File) -> String {
+    let mut buffer = [0; 16 * 1024];
+    let len = file.read_at(&mut buffer, 0).unwrap_or(0);
+    String::from_utf8_lossy(&buffer[..len]).into_owned()
 }
 
 /// The CPU time of the calling thread, user and system, in nanoseconds; 0 if the kernel does not tell.
@@ -94,12 +104,11 @@ fn open_fds() -> Option<u64> {
 }
 
 /// The soft limit, as the kernel enforces it.
-fn max_fds(limits: &str) -> Option<u64> {
-    let rest = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    match rest.split_ascii_whitespace().next()? {
-        "unlimited" => Some(u64::MAX),
-        number => number.parse().ok(),
-    }
+fn max_fds() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live rlimit that the kernel fills in.
+    let asked = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    (asked == 0).then_some(limit.rlim_cur)
 }
 
 #[cfg(test)]
@@ -132,13 +141,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_left_out() {
-        for broken in ["", "7 (a", "7 (a) S", ")", "Max open files", "VmRSS: many kB", "btime"] {
+        for broken in ["", "7 (a", "7 (a) S", ")", "VmRSS: many kB", "btime"] {
             assert_eq!(cpu_secs(broken), None);
             assert_eq!(start_time_secs(broken, broken), None);
-            assert_eq!(max_fds(broken), None);
             assert_eq!(status_bytes(broken, "VmRSS:"), None);
         }
-        assert_eq!(max_fds("Max open files   unlimited  unlimited  files"), Some(u64::MAX));
-        assert_eq!(max_fds("Max open files   1024   524288   files"), Some(1024));
     }
 }

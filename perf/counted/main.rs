@@ -21,6 +21,7 @@ use counter::Counter;
 fn main() {
     let mut counter = Counter::new(std::env::args().nth(1));
     parsing::count(&mut counter);
+    parsing::count_refusals(&mut counter);
     shard::count(&mut counter);
     encoding::count(&mut counter);
     engine::count(&mut counter);

@@ -1,6 +1,7 @@
 //! From bytes to what they ask for.
 
 use crate::counter::Counter;
+use cache_service::protocol::auth::{AuthFailure, Credentials, Tokens};
 use cache_service::protocol::chunked::ChunkedDecoder;
 use cache_service::protocol::head;
 use cache_service::routing::KeyHasher;
@@ -33,6 +34,20 @@ pub fn count(counter: &mut Counter) {
     counter.count("hash a key of 16 bytes", |_| {
         black_box(hasher.hash(black_box(b"0123456789abcdef")));
     });
+}
+
+/// Tokens that are refused: what that takes must not tell in which character they are wrong.
+pub fn count_refusals(counter: &mut Counter) {
+    const SECRET: &[u8; 64] = b"5f1d2c3b4a59687786950a1b2c3d4e5f5f1d2c3b4a59687786950a1b2c3d4e5f";
+    let tokens = Tokens::new([SECRET.as_slice(), b"another-one-that-is-valid-as-well"]);
+    for (place, name) in [(0, "first"), (31, "middle"), (63, "last")] {
+        let mut guess = *SECRET;
+        guess[place] = b'x';
+        counter.count(&format!("refuse a token that is wrong in its {name} character"), |_| {
+            let checked = tokens.check(black_box(&Credentials::Token(&guess)));
+            assert_eq!(black_box(checked), Err(AuthFailure::InvalidToken));
+        });
+    }
 }
 
 fn chunked_body() -> Vec<u8> {

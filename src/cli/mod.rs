@@ -168,9 +168,18 @@ pub(crate) fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// One line to standard error.
+/// How long somebody is waited for to take what standard error holds already, in milliseconds.
+const COMPLAIN_PATIENCE_MS: libc::c_int = 1_000;
+
+/// One line to standard error, unless nobody takes it: who complains is often about to end the process, and must not be
+/// kept from it by a pipe that is full.
 pub(crate) fn complain(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "cache-service: {line}");
+    let mut standard_error = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the pointer is to one live pollfd, and the kernel does not keep it.
+    let ready = unsafe { libc::poll(&raw mut standard_error, 1, COMPLAIN_PATIENCE_MS) };
+    if ready != 0 {
+        let _ = writeln!(std::io::stderr(), "cache-service: {line}");
+    }
 }
 
 #[cfg(test)]

@@ -61,6 +61,17 @@ impl Problems {
     }
 }
 
+/// Longest name that may be shown although no setting has it.
+const NAME_CHARS_MAX: usize = 32;
+
+/// The name in quotes, if it could be that of a setting, misspelt. What stands where a name should be may also be a part of
+/// a token that was broken into lines, and is not shown then.
+pub(super) fn unknown_name(name: &str) -> String {
+    let is_name = |of_case: fn(&u8) -> bool| name.bytes().all(|byte| of_case(&byte) || byte == b'_');
+    let could_be_ours = is_name(u8::is_ascii_lowercase) || is_name(u8::is_ascii_uppercase);
+    if could_be_ours && name.len() <= NAME_CHARS_MAX { quoted(name) } else { "(hidden)".to_owned() }
+}
+
 /// The value in quotes, its control characters escaped, cut where it becomes unreasonably long.
 pub(super) fn quoted(value: &str) -> String {
     let mut shown: String = value.chars().take(SHOWN_CHARS_MAX).collect();
@@ -97,6 +108,15 @@ mod tests {
     fn a_refused_token_is_not_shown() {
         let problem = Problem::refused(&settings::API_TOKEN, "s3cret value", "the command line");
         assert!(!problem.to_string().contains("s3cret"), "{problem}");
+    }
+
+    #[test]
+    fn what_could_be_a_token_is_no_name() {
+        assert_eq!(unknown_name("api_tokens"), "\"api_tokens\"");
+        assert_eq!(unknown_name("API_TOKENS"), "\"API_TOKENS\"");
+        for secret in ["5f1d2c3b", "c2VjcmV0", "Api_Token", &"x".repeat(33), "a b", "\u{e9}"] {
+            assert_eq!(unknown_name(secret), "(hidden)");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! source won. Nothing is interpreted here: a token like `00123` or `1e5` stays what was written.
 
 use super::env_file;
-use super::problem::{Problem, quoted};
+use super::problem::{Problem, unknown_name};
 use super::settings::{self, FILE_BYTES_MAX, Setting};
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
@@ -118,7 +118,11 @@ impl Raw {
             match Setting::by_name(&assignment.name) {
                 Some(setting) => layer.set(setting, &assignment.value),
                 // Such a file may serve others too, so that a foreign name is no mistake; a misspelt one looks alike.
-                None => self.warnings.push(format!("{}: no setting is called {}", path.display(), assignment.name)),
+                None => self.warnings.push(format!(
+                    "{}: no setting is called {}",
+                    path.display(),
+                    unknown_name(&assignment.name)
+                )),
             }
         }
         layer
@@ -137,7 +141,7 @@ impl Raw {
         };
         for (key, value) in values {
             let Some(setting) = Setting::by_key(&key) else {
-                let line = format!("{}: no setting is called {}", path.display(), quoted(&key));
+                let line = format!("{}: no setting is called {}", path.display(), unknown_name(&key));
                 self.problems.push(Problem::other(&line));
                 continue;
             };

@@ -499,6 +499,7 @@ impl Parts {
     fn snapshot(&self, host: &mut impl Host) -> Box<CoreMetrics> {
         let mut metrics = Box::new(self.metrics.clone());
         metrics.shard = self.shard.stats().clone();
+        metrics.backpressure[BackpressureReason::NoMemory as usize] += metrics.shard.blocks_denied;
         metrics.lanes = host.lane_depths();
         metrics.cpu_nanos = host.cpu_nanos();
         metrics.wake_ups = host.wake_ups();

@@ -90,9 +90,17 @@ impl<'a> MakeWriter<'a> for Queues {
 /// # Errors
 /// If the file cannot be opened, or logging was started before.
 pub fn start(config: &LogConfig) -> Result<Handle, LogError> {
+    survive_long_files();
     let (subscriber, handle) = build(config)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyStarted)?;
     Ok(handle)
+}
+
+/// Where a limit on the length of files (`LimitFSIZE`, `ulimit -f`) is reached, the kernel sends a signal that would end the
+/// process. Without it the write fails, as on a full disk.
+fn survive_long_files() {
+    // SAFETY: to ignore a signal runs no code of ours, and no other part of the process handles this one.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 fn build(config: &LogConfig) -> Result<(impl Subscriber + Send + Sync, Handle), LogError> {

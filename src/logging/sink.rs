@@ -1,5 +1,6 @@
 //! Where lines end up: standard error or a file, exchangeable while the process runs.
 
+use crate::cli::complain;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -21,6 +22,10 @@ enum Output {
 impl Sink {
     pub const fn standard_error() -> Self {
         Self { output: Output::StandardError, mid_line: false }
+    }
+
+    const fn is_file(&self) -> bool {
+        matches!(self.output, Output::File(_))
     }
 
     pub fn file(path: &Path) -> io::Result<Self> {
@@ -57,15 +62,21 @@ impl Sink {
     }
 }
 
-/// The sink of the process, shared by the thread that writes and whoever exchanges it. No core ever takes the lock.
+/// The sink of the process, shared by the threads that write and whoever exchanges it. No core ever takes a lock of it.
 pub(super) struct Target {
     sink: Mutex<Sink>,
+    /// What takes the sink's place at the next line. Its lock is held for a moment only, whereas the other one is held
+    /// for as long as a disk hangs.
+    next: Mutex<Option<Sink>>,
     failed_lines: AtomicU64,
+    /// Those of them that no line of the log has told of yet.
+    untold_lines: AtomicU64,
 }
 
 impl Target {
     pub const fn new(sink: Sink) -> Self {
-        Self { sink: Mutex::new(sink), failed_lines: AtomicU64::new(0) }
+        let (failed_lines, untold_lines) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { sink: Mutex::new(sink), next: Mutex::new(None), failed_lines, untold_lines }
     }
 
     pub fn writer(self: &Arc<Self>) -> Writer {
@@ -73,7 +84,7 @@ impl Target {
     }
 
     pub fn replace(&self, sink: Sink) {
-        *self.sink.lock().unwrap_or_else(PoisonError::into_inner) = sink;
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(sink);
     }
 
     pub fn failed_lines(&self) -> u64 {
@@ -81,9 +92,29 @@ impl Target {
     }
 
     fn write_line(&self, line: &[u8]) {
-        let written = self.sink.lock().unwrap_or_else(PoisonError::into_inner).write_line(line);
-        if written.is_err() {
-            self.failed_lines.fetch_add(1, Ordering::Relaxed);
+        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = self.next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            *sink = next;
+        }
+        let (written, is_file) = (sink.write_line(line), sink.is_file());
+        drop(sink);
+        match written {
+            Ok(()) => self.tell_of_loss(),
+            Err(error) => {
+                self.failed_lines.fetch_add(1, Ordering::Relaxed);
+                if self.untold_lines.fetch_add(1, Ordering::Relaxed) == 0 && is_file {
+                    // The log cannot tell it.
+                    complain(format_args!("LOG_FILE cannot be written: {error}; lines are lost until it can"));
+                }
+            }
+        }
+    }
+
+    /// Where lines can be written again, one says how many could not.
+    fn tell_of_loss(&self) {
+        if self.untold_lines.load(Ordering::Relaxed) > 0 {
+            let lost = self.untold_lines.swap(0, Ordering::Relaxed);
+            tracing::warn!(lost, "lines were lost here: the log could not be written");
         }
     }
 }

@@ -23,17 +23,20 @@ pub enum BackpressureReason {
     /// There was no room for a value in its shard's part of the budget (`MEMORY_BUDGET_BYTES`), or for a page beside
     /// answers that clients do not read.
     OverBudget,
+    /// The kernel had no memory for a value, or for what the budget allows.
+    NoMemory,
 }
 
 impl BackpressureReason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LaneFull,
         Self::MaxInflight,
         Self::MaxConnections,
         Self::Deadline,
         Self::ControlLaneFull,
         Self::OverBudget,
+        Self::NoMemory,
     ];
 
     /// The name in metrics.
@@ -46,6 +49,7 @@ impl BackpressureReason {
             Self::Deadline => "deadline",
             Self::ControlLaneFull => "control_lane_full",
             Self::OverBudget => "over_budget",
+            Self::NoMemory => "no_memory",
         }
     }
 }
@@ -158,6 +162,7 @@ impl AddAssign<&Self> for ShardStats {
             sets,
             deletes,
             evictions,
+            blocks_denied,
             expirations,
             entries,
             memory_bytes,
@@ -172,6 +177,7 @@ impl AddAssign<&Self> for ShardStats {
         self.sets += sets;
         self.deletes += deletes;
         self.evictions += evictions;
+        self.blocks_denied += blocks_denied;
         self.expirations += expirations;
         self.entries += entries;
         self.memory_bytes += memory_bytes;
@@ -204,7 +210,7 @@ mod tests {
         core.backpressure(BackpressureReason::OverBudget);
         core.backpressure(BackpressureReason::OverBudget);
         core.auth_failure(AuthFailure::InvalidToken);
-        assert_eq!(core.backpressure, [0, 0, 0, 1, 0, 2]);
+        assert_eq!(core.backpressure, [0, 0, 0, 1, 0, 2, 0]);
         assert_eq!(core.auth_failures, [0, 1]);
     }
 }

@@ -198,6 +198,7 @@ mod tests {
                 sets: 3 * unit,
                 deletes: 4 * unit,
                 evictions: 5 * unit,
+                blocks_denied: 25 * unit,
                 expirations: 6 * unit,
                 entries: 7 * unit,
                 memory_bytes: 8 * unit,

@@ -43,6 +43,10 @@ pub struct Core {
     stop: Arc<AtomicBool>,
     clock: Clock,
     next_tick: Mono,
+    /// In how many wake-ups in a row a tick was due and not done.
+    ticks_put_off: u32,
+    /// Whether anything was heard of from the ring in this wake-up.
+    pub(super) has_heard: bool,
     /// Whether there is more to do at once.
     more: bool,
     /// What the last wake-up brought, for [`Core::wait`] to see whether more may follow at once: requests, or parcels that
@@ -68,6 +72,8 @@ pub(super) const EVENTS_PER_LOOK: usize = 8;
 
 /// A wake-up that brought so many requests, or any parcel, is followed by another look.
 const BROUGHT_FOR_ANOTHER_LOOK: usize = 2;
+/// A core that hears of more and more does its ticks all the same, after so many wake-ups.
+const TICKS_PUT_OFF_MAX: u32 = 256;
 
 /// The world around an engine, as this runtime gives it.
 #[derive(Debug)]
@@ -159,6 +165,8 @@ impl Core {
             stop: common.stop,
             clock,
             next_tick: Mono::default(),
+            ticks_put_off: 0,
+            has_heard: false,
             more: false,
             brought: 0,
             event,
@@ -256,15 +264,17 @@ impl Core {
 
     /// Takes a burst off the lanes; true if there may be more.
     fn take_arrivals(&mut self) -> bool {
-        let now = self.now;
-        for taken in 1..=LANE_BURST_MAX {
-            match self.host.lanes.next_arrival() {
-                None => return false,
-                Some(Arrival::Work(parcel)) => self.engine.carry_out(now, &mut self.host, parcel),
-                Some(Arrival::Reply(parcel)) => self.engine.come_back(now, &mut self.host, parcel),
+        let began = self.now.mono();
+        for taken in 0..LANE_BURST_MAX {
+            let Some(arrival) = self.host.lanes.next_arrival() else { return false };
+            // It may have been sent since the clock was looked at, and must not be judged by an older time.
+            let is_over = taken % EVENTS_PER_LOOK == 0 && self.is_over(began);
+            match arrival {
+                Arrival::Work(parcel) => self.engine.carry_out(self.now, &mut self.host, parcel),
+                Arrival::Reply(parcel) => self.engine.come_back(self.now, &mut self.host, parcel),
             }
             self.brought += BROUGHT_FOR_ANOTHER_LOOK;
-            if taken % EVENTS_PER_LOOK == 0 && self.is_over(now.mono()) {
+            if is_over {
                 return true;
             }
         }
@@ -283,10 +293,22 @@ impl Core {
         if now.mono() < self.next_tick && !self.engine.is_pressed() {
             return false;
         }
+        if self.is_to_hear_first() {
+            self.ticks_put_off += 1;
+            return true;
+        }
+        self.ticks_put_off = 0;
         self.clock.follow_wall();
         let more = self.engine.tick(now, &mut self.host);
         self.next_tick = if more { now.mono() } else { now.mono().plus_millis(TICK_MS) };
         more
+    }
+
+    /// Whether this core has slept through a tick, because the process was stopped or its CPU taken away, and has not heard of
+    /// all yet that came in meanwhile: that has come in time, and nobody is called late for it.
+    fn is_to_hear_first(&self) -> bool {
+        let was_away = self.next_tick != Mono::default() && self.now.mono() > self.next_tick.plus_millis(TICK_MS);
+        was_away && (self.ticks_put_off == 0 || self.has_heard) && self.ticks_put_off < TICKS_PUT_OFF_MAX
     }
 
     /// While draining: tells whoever waits for quiet that something has happened.

@@ -31,12 +31,14 @@ impl Core {
     /// Hears what has become of the ring's operations, for one turn; true if there is more.
     pub(super) fn take_completions(&mut self) -> bool {
         let began = self.now.mono();
+        self.has_heard = false;
         loop {
             let mut taken: Taken =
                 iter::from_fn(|| self.sockets.ring.next_completion()).take(EVENTS_PER_LOOK).collect();
             let is_all = taken.len() < EVENTS_PER_LOOK;
-            let ahead = self.read_ahead(&taken);
+            self.has_heard |= !taken.is_empty();
             self.brought += taken.len();
+            let ahead = self.read_ahead(&taken);
             for (completion, ahead) in taken.drain(..).zip(ahead) {
                 self.take_completion(completion, ahead);
             }

@@ -3,6 +3,7 @@
 use super::ring::Ring;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// glommio refuses to start an executor below this limit, in bytes.
 const MEMLOCK_MIN: u64 = 512 * 1024;
@@ -60,6 +61,7 @@ impl StartError {
 /// The first thing that is missing.
 pub fn check(cores: u16) -> Result<usize, StartError> {
     keep_the_allocator_from_hoarding();
+    keep_secrets_out_of_core_dumps();
     check_memlock()?;
     let connections = check_fds(cores)?;
     check_io_uring()?;
@@ -79,6 +81,17 @@ fn keep_the_allocator_from_hoarding() {
 /// Only the GNU C library is known to do so.
 #[cfg(not(target_env = "gnu"))]
 fn keep_the_allocator_from_hoarding() {}
+
+/// A core dump is to tell where each thread was, and neither the tokens nor what is cached: nothing of the process's own memory
+/// goes into it. Where the kernel cannot be told so, there is to be no dump.
+fn keep_secrets_out_of_core_dumps() {
+    const NO_MEMORY_OF_OURS: &str = "0";
+    if std::fs::write("/proc/self/coredump_filter", NO_MEMORY_OF_OURS).is_err() {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the pointer is to a live rlimit that the kernel reads. A limit can always be lowered.
+        unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    }
+}
 
 fn check_memlock() -> Result<(), StartError> {
     let limit = raise(libc::RLIMIT_MEMLOCK, u64::MAX)
@@ -123,9 +136,10 @@ fn raise(resource: libc::__rlimit_resource_t, wanted: u64) -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Sets up a ring as the cores want it and throws it away. glommio panics, or ends the process, where its own fail.
+/// Sets up a ring as the cores want it, enters it and throws it away. glommio panics, or ends the process, where its own
+/// fail.
 fn check_io_uring() -> Result<(), StartError> {
-    Ring::new().map(drop).map_err(|error| {
+    Ring::new().and_then(|mut ring| ring.try_to_enter(Duration::ZERO)).map_err(|error| {
         StartError::new(format!("io_uring is not available: {error}; {}", what_to_do_about_io_uring(&error)))
     })
 }

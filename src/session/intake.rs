@@ -89,11 +89,11 @@ impl Sink {
         matches!(self, Self::PutRaw(..))
     }
 
-    fn feed(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
         match self {
             Self::Discard => {}
             Self::PutJson(_, reader) => reader.feed(bytes)?,
-            Self::PutRaw(_, _, captured) => captured.extend_from_slice(bytes),
+            Self::PutRaw(_, _, captured) => captured.extend_from_slice(bytes).map_err(|_| BodyError::NoMemory)?,
             Self::BatchGet(reader) | Self::BatchDelete(reader) => reader.feed(bytes)?,
             Self::BatchSet(reader) => reader.feed(bytes)?,
             Self::Incr(reader) => reader.feed(bytes)?,
@@ -238,7 +238,12 @@ impl Intake {
     fn accept<H: Host>(&mut self, cx: &mut Context<'_, H>, content: &[u8]) -> Result<(), Failure> {
         self.left_to_limit =
             self.left_to_limit.checked_sub(content.len() as u64).ok_or_else(|| Failure::too_large(self.limit))?;
-        self.sink.feed(content)?;
+        if let Err(error) = self.sink.feed(content) {
+            if error == BodyError::NoMemory {
+                cx.parts.metrics.backpressure(BackpressureReason::NoMemory);
+            }
+            return Err(error.into());
+        }
         self.reserve(cx)
     }
 
@@ -428,7 +433,7 @@ impl Session {
         }
         let payload = if value.len() > INLINE_VALUE_BYTES_MAX {
             let mut blob = Blob::new();
-            blob.extend_from_slice(value);
+            blob.extend_from_slice(value).map_err(|_| BodyError::NoMemory)?;
             Payload::Blob(blob)
         } else {
             Payload::Inline(value)

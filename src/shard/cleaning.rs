@@ -5,9 +5,13 @@
 //! overwritten at random by others of other lengths, what is moved for each byte written depends on the slack.
 
 use super::Shard;
+use super::eviction::PATIENCE;
 use super::log::{Loc, Stream};
 use super::record::{Entry, Kind, Record};
 use crate::limits::BLOCKS_IN_RESERVE;
+use crate::memory::NoMemory;
+use crate::time::Now;
+use std::alloc::{Layout, handle_alloc_error};
 
 /// Cleaning begins when fewer blocks than this could be opened.
 const BLOCKS_AHEAD: u64 = BLOCKS_IN_RESERVE - 2;
@@ -66,7 +70,27 @@ impl Shard {
     /// used up, it is finished now.
     pub(super) fn open_block(&mut self) {
         while self.blocks_available() <= BLOCKS_LEFT_TO_MOVES && self.is_credit_used_up() && self.clean_slice() {}
-        self.log.open_block(Stream::Written);
+        while self.log.open_block(Stream::Written).is_err() {
+            self.do_with_what_there_is();
+        }
+    }
+
+    /// The kernel gives no more memory: what it has given must do. The limit comes down to that, less what upkeep gives back
+    /// for the sake of everything else in this process, and entries go until a block is free.
+    fn do_with_what_there_is(&mut self) {
+        self.stats.blocks_denied += 1;
+        let block_bytes = self.log.geometry().block_bytes();
+        let granted = self.committed().saturating_sub(BLOCKS_ON_CREDIT * block_bytes);
+        // Below that a shard would hold next to nothing, and refuse the rest.
+        let least = 2 * self.slack_min() + self.index.bytes_min();
+        self.set_limit(granted.max(least).min(self.budget.limit()));
+        let (now, mut patience) = (Now::new(self.latest, 0), PATIENCE);
+        while self.log.spare_blocks() == 0 {
+            if !self.clean_slice() && !self.evict_next(now, &mut patience) {
+                let block = Layout::array::<u8>(block_bytes as usize);
+                handle_alloc_error(block.expect("a block is short"));
+            }
+        }
     }
 
     /// Cleans as much as is fair for one who writes `len` bytes: so much that a further block is free before the one that
@@ -101,15 +125,18 @@ impl Shard {
     /// Moves one record; returns what that cost.
     fn move_next(&mut self) -> Option<u64> {
         let (loc, passed) = self.log.next_to_move()?;
-        self.relocate(loc);
+        if self.relocate(loc).is_err() {
+            self.log.put_off(loc);
+            return None;
+        }
         Some(passed as u64 + BYTES_PER_MOVE)
     }
 
-    fn relocate(&mut self, from: Loc) {
+    fn relocate(&mut self, from: Loc) -> Result<(), NoMemory> {
         let record = Record(self.log.at(from));
         let (kind, room) = (record.kind(), self.log.geometry().room(record.len()));
         if self.log.room(Stream::Moved) < room {
-            self.log.open_block(Stream::Moved);
+            self.log.open_block(Stream::Moved)?;
         }
         let to = self.log.copy(from);
         match kind {
@@ -125,5 +152,6 @@ impl Shard {
             }
         }
         self.log.free(from);
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 use super::record::{self, Kind, Record};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_BYTES_UNLIMITED, BLOCKS_PER_SHARD};
-use crate::memory::Region;
+use crate::memory::{NoMemory, Region};
 
 /// Where a record lies: its offset in the log, in units of a few bytes, blocks one after another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -251,14 +251,31 @@ impl Log {
 
     /// Closes what `stream` appends to and opens a further block: a spare one if there is one, else one that is mapped
     /// now.
-    pub fn open_block(&mut self, stream: Stream) {
+    ///
+    /// # Errors
+    /// If the kernel refuses; everything is as it was then.
+    pub fn open_block(&mut self, stream: Stream) -> Result<(), NoMemory> {
+        self.stock(1)?;
         if let Some(block) = self.open[stream as usize].take() {
             self.close(block);
         }
-        let id = self.spare.pop().unwrap_or_else(|| self.map());
+        let id = self.spare.pop().expect("a spare block has just been seen to");
         let block = self.block_mut(id);
         block.state = State::Open;
         self.open[stream as usize] = Some(id);
+        Ok(())
+    }
+
+    /// Maps blocks until so many are spare.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn stock(&mut self, blocks: u64) -> Result<(), NoMemory> {
+        while self.spare_blocks() < blocks {
+            let id = self.map()?;
+            self.spare.push(id);
+        }
+        Ok(())
     }
 
     fn close(&mut self, id: BlockId) {
@@ -273,20 +290,20 @@ impl Log {
         }
     }
 
-    fn map(&mut self) -> BlockId {
-        let memory = Region::new(self.geometry.block_bytes as usize);
+    fn map(&mut self) -> Result<BlockId, NoMemory> {
+        let memory = Region::new(self.geometry.block_bytes as usize)?;
         let segments = vec![Segment::EMPTY; memory.len() / SEGMENT_BYTES].into_boxed_slice();
         let (state, due) = (State::Spare, Moment::NEVER);
         let block = Block { memory, state, used: 0, live: 0, waste: 0, due, segments };
         self.mapped += 1;
         if let Some(id) = self.unmapped.pop() {
             self.blocks[id.index()] = Some(block);
-            return id;
+            return Ok(id);
         }
         let bytes = (self.blocks.len() as u64 + 1) * self.geometry.block_bytes();
         assert!(bytes <= self.geometry.bytes_max(), "a shard's limit is what its log can address");
         self.blocks.push(Some(block));
-        BlockId(self.blocks.len() as u32 - 1)
+        Ok(BlockId(self.blocks.len() as u32 - 1))
     }
 
     /// Gives a spare block back to the kernel; false if there is none.
@@ -393,6 +410,11 @@ impl Log {
             }
         }
         unreachable!("a block is free as soon as its last record is dead or moved")
+    }
+
+    /// Has [`Self::next_to_move`] begin again with the record at `loc`, which it has given and which was not moved.
+    pub fn put_off(&mut self, loc: Loc) {
+        self.cleaning = Some(self.geometry.place(loc));
     }
 
     /// The closed block with most dead bytes, if it has any.

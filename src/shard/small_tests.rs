@@ -69,7 +69,7 @@ fn long_values_that_come_and_go_leave_a_small_shard_room() {
         // Filled by another core, as it is for a foreign value.
         let filled = std::thread::spawn(|| {
             let mut blob = Blob::new();
-            blob.extend_from_slice(&vec![7; BLOB_CHUNK_BYTES]);
+            blob.extend_from_slice(&vec![7; BLOB_CHUNK_BYTES]).expect("memory");
             blob
         });
         let blob = filled.join().expect("a blob");
@@ -102,7 +102,7 @@ fn a_log_without_further_addresses_evicts_and_goes_on() {
             let key = format!("k{:07}", draw(20_000));
             let stored = if draw(10) == 0 {
                 let mut blob = Blob::new();
-                blob.extend_from_slice(&vec![7; 16_385 + draw(200_000) as usize]);
+                blob.extend_from_slice(&vec![7; 16_385 + draw(200_000) as usize]).expect("memory");
                 put(&mut shard, at(n / 100), &key, Payload::Blob(blob))
             } else {
                 put(&mut shard, at(n / 100), &key, Payload::Inline(&[7; 6_010][..10 + draw(6_000) as usize]))

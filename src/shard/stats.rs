@@ -13,6 +13,8 @@ pub struct ShardStats {
     pub deletes: u64,
     /// Entries removed to stay within the budget.
     pub evictions: u64,
+    /// How often the kernel had no memory for what the budget allows.
+    pub blocks_denied: u64,
     /// Entries removed because their time had come.
     pub expirations: u64,
     /// Entries now.

@@ -33,7 +33,7 @@ fn put(bytes: &[u8]) -> Put<&[u8]> {
         Payload::Inline(bytes)
     } else {
         let mut blob = Blob::new();
-        blob.extend_from_slice(bytes);
+        blob.extend_from_slice(bytes).expect("memory");
         Payload::Blob(blob)
     };
     let (kind, raw_len, conditions) = (ValueKind::Json, bytes.len() as u64, Conditions::default());

@@ -19,6 +19,7 @@ const REASONS = {
   max_connections: "too many connections",
   deadline: "request timed out",
   over_budget: "memory over budget",
+  no_memory: "no memory from the kernel",
   missing_token: "missing",
   invalid_token: "wrong",
 };

@@ -127,6 +127,23 @@ fn without_a_configured_token_one_is_made_printed_once_and_works() {
 }
 
 #[test]
+fn a_token_behind_the_body_or_within_it_is_none() {
+    let server = Server::start(&[]);
+    let head = "PUT /v1/kv/k HTTP/1.1\r\nHost: t\r\nContent-Type: text/plain\r\n";
+    for rest in [
+        format!("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-API-Token: {TOKEN}\r\n\r\n"),
+        format!("Trailer: X-API-Token\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"),
+        format!("Cookie: X-API-Token={TOKEN}\r\nContent-Length: 0\r\n\r\n"),
+        format!("Content-Length: {}\r\n\r\nX-API-Token: {TOKEN}\r\n\r\n", TOKEN.len() + 17),
+    ] {
+        let mut connection = server.connect();
+        assert_eq!(connection.exchange(format!("{head}{rest}")).status, 401, "{rest}");
+        connection.assert_open();
+    }
+    assert_eq!(server.metrics().sum("cache_entries_total"), 0.0);
+}
+
+#[test]
 fn a_refused_write_keeps_the_connection_in_order() {
     let server = Server::start(&[]);
     let mut connection = server.connect();

@@ -113,16 +113,7 @@ fn the_port_is_free_again_after_the_end() {
 
 /// Sets the limit of a running server's open descriptors, and gives what it was.
 fn limit_fds(server: &Server, fds: u64) -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    let pid = server.pid() as libc::pid_t;
-    // SAFETY: all pointers are to a live rlimit, or to nothing, and the kernel keeps none.
-    let set = unsafe {
-        libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit);
-        let wanted = libc::rlimit { rlim_cur: fds, ..limit };
-        libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const wanted, std::ptr::null_mut())
-    };
-    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
-    limit.rlim_cur
+    proc_fs::set_soft_limit(server.pid(), libc::RLIMIT_NOFILE, fds)
 }
 
 /// A server whose one core has no descriptor for a connection that waits.

@@ -12,19 +12,35 @@ pub const SMUGGLED_ROUTE: &str = "/readyz";
 /// A body in chunks that ends early for a reader of chunks, and covers the hidden request for a reader of lengths.
 const EMPTY_CHUNKS: &str = "0\r\n\r\n";
 
-fn hidden() -> String {
-    format!("GET {SMUGGLED_ROUTE} HTTP/1.1\r\nHost: cache\r\nX-Request-ID: {SMUGGLED_ID}\r\n\r\n")
+/// What a probe hides, and how it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// A whole request, whose answer somebody else may get.
+    Request,
+    /// The beginning of one, which may swallow the request of somebody else.
+    Prefix,
 }
 
-/// All probes, with what each is about.
-pub fn probes() -> Vec<(&'static str, Vec<u8>)> {
-    let mut all = encodings();
-    all.extend(lengths());
-    all.extend(chunks());
-    all.extend(hop_by_hop());
-    all.extend(early_answers());
-    all.extend(lines());
-    all
+impl Hidden {
+    fn text(self) -> String {
+        let head = format!("GET {SMUGGLED_ROUTE} HTTP/1.1\r\nHost: cache\r\nX-Request-ID: {SMUGGLED_ID}\r\n");
+        match self {
+            Self::Request => head + "\r\n",
+            Self::Prefix => head + "X-Swallowed: ",
+        }
+    }
+}
+
+/// What a probe is about, and its bytes.
+pub type Probe = (&'static str, Vec<u8>);
+
+/// All probes that hide such a request.
+pub fn probes(hidden: Hidden) -> Vec<Probe> {
+    let hidden = hidden.text();
+    [encodings, lengths, chunks, hop_by_hop, expectations, early_answers, lines]
+        .iter()
+        .flat_map(|of| of(&hidden))
+        .collect()
 }
 
 /// A PUT with these fields and this body.
@@ -37,7 +53,7 @@ fn put(fields: &str, body: &str) -> Vec<u8> {
 }
 
 /// Ways to write the transfer encoding, each beside a length.
-fn encodings() -> Vec<(&'static str, Vec<u8>)> {
+fn encodings(hidden: &str) -> Vec<Probe> {
     let written = [
         ("both framings", "Transfer-Encoding: chunked"),
         ("an encoding unknown", "Transfer-Encoding: xchunked"),
@@ -65,10 +81,10 @@ fn encodings() -> Vec<(&'static str, Vec<u8>)> {
     let mut all = Vec::new();
     for (what, field) in written {
         // One reader sees the end before the hidden request, the other behind it.
-        let body = EMPTY_CHUNKS.to_owned() + &hidden();
+        let body = EMPTY_CHUNKS.to_owned() + hidden;
         all.push((what, put(&format!("Content-Length: {}\r\n{field}", body.len()), &body)));
         // And the other way round.
-        let body = format!("{:x}\r\n{}\r\n0\r\n\r\n", hidden().len(), hidden());
+        let body = format!("{:x}\r\n{}\r\n0\r\n\r\n", hidden.len(), hidden);
         all.push((what, put(&format!("{field}\r\nContent-Length: 4"), &body)));
         // With no length at all.
         all.push((what, put(field, &body)));
@@ -76,8 +92,8 @@ fn encodings() -> Vec<(&'static str, Vec<u8>)> {
     all
 }
 
-fn lengths() -> Vec<(&'static str, Vec<u8>)> {
-    let whole = hidden().len();
+fn lengths(hidden: &str) -> Vec<Probe> {
+    let whole = hidden.len();
     let written = [
         ("two lengths", format!("Content-Length: 0\r\nContent-Length: {whole}")),
         ("two lengths the other way", format!("Content-Length: {whole}\r\nContent-Length: 0")),
@@ -94,12 +110,26 @@ fn lengths() -> Vec<(&'static str, Vec<u8>)> {
         ("a length in two words", format!("Content-Length: 0 {whole}")),
         ("a length before a space and a colon", format!("Content-Length : {whole}")),
         ("a length behind a form feed", format!("Content-Length: \u{c}{whole}")),
+        ("a length behind a space", format!(" Content-Length: {whole}")),
+        ("a length on a folded line", format!("Content-Length:\r\n {whole}")),
+        ("a length behind a folded field", format!("X: x\r\n Content-Length: {whole}")),
+        ("a length before a tab and a colon", format!("Content-Length\t: {whole}")),
+        ("a length with an underscore", format!("Content_Length: {whole}")),
+        ("a length behind a bare LF", format!("X: x\nContent-Length: {whole}")),
+        ("a length behind a bare CR", format!("X: x\rContent-Length: {whole}")),
+        ("a length with a NUL", format!("Content-Length: {whole}\0")),
+        ("a length with a NUL in its name", format!("Content-Length\0: {whole}")),
+        ("a length with a semicolon", format!("Content-Length: {whole};0")),
+        ("a length of the largest number", "Content-Length: 18446744073709551615".to_owned()),
+        ("a length beyond what is signed", "Content-Length: 9223372036854775808".to_owned()),
+        ("a length of zero in words", "Content-Length: -0".to_owned()),
+        ("a line of a space", format!("X: x\r\n \r\nContent-Length: {whole}")),
         ("no length", "X: x".to_owned()),
     ];
-    written.into_iter().map(|(what, field)| (what, put(&field, &hidden()))).collect()
+    written.into_iter().map(|(what, field)| (what, put(&field, hidden))).collect()
 }
 
-fn chunks() -> Vec<(&'static str, Vec<u8>)> {
+fn chunks(hidden: &str) -> Vec<Probe> {
     let written = [
         ("a chunk size with 0x", "0x5\r\nhello\r\n0\r\n\r\n"),
         ("a chunk size with a plus", "+5\r\nhello\r\n0\r\n\r\n"),
@@ -124,65 +154,117 @@ fn chunks() -> Vec<(&'static str, Vec<u8>)> {
         ("an encoding in a trailer", "5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n"),
         ("a trailer that ends with bare LFs", "5\r\nhello\r\n0\n\n"),
         ("a last chunk of many zeros", "5\r\nhello\r\n0000\r\n\r\n"),
+        ("a chunk size of the largest number", "ffffffffffffffff\r\nhello\r\n0\r\n\r\n"),
+        ("a chunk size that becomes zero in 64 bits", "10000000000000000\r\n\r\n"),
+        ("a chunk size that becomes zero in 32 bits", "100000000\r\n\r\n"),
+        ("a chunk size with an underscore", "0_5\r\nhello\r\n0\r\n\r\n"),
+        ("a chunk size with a NUL", "5\0\r\nhello\r\n0\r\n\r\n"),
+        ("a chunk size before a tab", "5\t\r\nhello\r\n0\r\n\r\n"),
+        ("a chunk extension that is empty", "5;\r\nhello\r\n0\r\n\r\n"),
+        ("a chunk extension on the last chunk", "5\r\nhello\r\n0;a=b\r\n\r\n"),
+        ("a bare LF in an extension of the last chunk", "5\r\nhello\r\n0;a\n\r\n"),
+        ("a bare CR behind a chunk", "5\r\nhello\r0\r\n\r\n"),
+        ("a bare CR instead of the last line", "5\r\nhello\r\n0\r\n\r"),
+        ("a host in a trailer", "5\r\nhello\r\n0\r\nHost: other\r\n\r\n"),
+        ("a connection in a trailer", "5\r\nhello\r\n0\r\nConnection: close\r\n\r\n"),
+        ("an expectation in a trailer", "5\r\nhello\r\n0\r\nExpect: 100-continue\r\n\r\n"),
+        ("a folded trailer", "5\r\nhello\r\n0\r\nX: x\r\n y\r\n\r\n"),
+        ("a trailer without a colon", "5\r\nhello\r\n0\r\nX\r\n\r\n"),
     ];
-    let chunked = |body: &str| put("Transfer-Encoding: chunked", &(body.to_owned() + &hidden()));
+    let chunked = |body: &str| put("Transfer-Encoding: chunked", &(body.to_owned() + hidden));
     written.into_iter().map(|(what, body)| (what, chunked(body))).collect()
 }
 
 /// Fields that a proxy is told to take away, or to treat in a way of their own.
-fn hop_by_hop() -> Vec<(&'static str, Vec<u8>)> {
-    let length = format!("Content-Length: {}", hidden().len());
-    let body = format!("{:x}\r\n{}\r\n0\r\n\r\n", hidden().len(), hidden());
+fn hop_by_hop(hidden: &str) -> Vec<Probe> {
+    let length = format!("Content-Length: {}", hidden.len());
+    let body = format!("{:x}\r\n{}\r\n0\r\n\r\n", hidden.len(), hidden);
     vec![
-        ("a length named in Connection", put(&format!("Connection: Content-Length\r\n{length}"), &hidden())),
+        ("a length named in Connection", put(&format!("Connection: Content-Length\r\n{length}"), hidden)),
         ("an encoding named in Connection", put("Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked", &body)),
-        ("a host named in Connection", put(&format!("Connection: Host\r\n{length}"), &hidden())),
-        ("keep-alive and close", put(&format!("Connection: keep-alive, close\r\n{length}"), &hidden())),
-        ("an upgrade to h2c", put(&format!("Connection: Upgrade\r\nUpgrade: h2c\r\n{length}"), &hidden())),
-        ("an upgrade to a socket", put(&format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{length}"), &hidden())),
-        ("an expectation", put(&format!("Expect: 100-continue\r\n{length}"), &hidden())),
+        ("a host named in Connection", put(&format!("Connection: Host\r\n{length}"), hidden)),
+        ("keep-alive and close", put(&format!("Connection: keep-alive, close\r\n{length}"), hidden)),
+        ("an upgrade to h2c", put(&format!("Connection: Upgrade\r\nUpgrade: h2c\r\n{length}"), hidden)),
+        ("an upgrade to a socket", put(&format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{length}"), hidden)),
+        ("an expectation", put(&format!("Expect: 100-continue\r\n{length}"), hidden)),
         ("an expectation with chunks", put("Expect: 100-continue\r\nTransfer-Encoding: chunked", &body)),
-        ("an expectation unknown", put(&format!("Expect: 200-ok\r\n{length}"), &hidden())),
+        ("an expectation unknown", put(&format!("Expect: 200-ok\r\n{length}"), hidden)),
         ("an expectation with no body", put("Expect: 100-continue\r\nContent-Length: 0", "")),
     ]
 }
 
+/// Announcements of a body that a server may answer before it comes, or never wait for.
+fn expectations(hidden: &str) -> Vec<Probe> {
+    let length = format!("Content-Length: {}", hidden.len());
+    let chunked = format!("{:x}\r\n{}\r\n0\r\n\r\n", hidden.len(), hidden);
+    let nobody = |method: &str, fields: &str, body: &str| {
+        let line = format!("{method} /v1/kv/probe HTTP/1.1\r\nHost: cache\r\nX-Request-ID: {PROBE_ID}\r\n");
+        format!("{line}{fields}\r\n\r\n{body}").into_bytes()
+    };
+    let plain = "Expect: 100-continue";
+    vec![
+        ("an expectation with no token", nobody("PUT", &format!("{plain}\r\n{length}"), hidden)),
+        (
+            "an expectation with no token, in chunks",
+            nobody("PUT", &format!("{plain}\r\nTransfer-Encoding: chunked"), &chunked),
+        ),
+        ("an expectation of a GET", nobody("GET", &format!("{plain}\r\n{length}"), hidden)),
+        ("an expectation of a DELETE", nobody("DELETE", &format!("{plain}\r\n{length}"), hidden)),
+        ("an expectation of OPTIONS", nobody("OPTIONS", &format!("{plain}\r\n{length}"), hidden)),
+        ("an expectation twice", put(&format!("{plain}\r\n{plain}\r\n{length}"), hidden)),
+        ("an expectation and another", put(&format!("Expect: 100-continue, x\r\n{length}"), hidden)),
+        ("an expectation behind a word", put(&format!("Expect: y 100-continue\r\n{length}"), hidden)),
+        ("an expectation before a space and a colon", put(&format!("Expect : 100-continue\r\n{length}"), hidden)),
+        ("an expectation that is folded", put(&format!("Expect:\r\n 100-continue\r\n{length}"), hidden)),
+        (
+            "an expectation with both framings",
+            put(&format!("{plain}\r\n{length}\r\nTransfer-Encoding: chunked"), &chunked),
+        ),
+        ("an expectation with two lengths", put(&format!("{plain}\r\nContent-Length: 0\r\n{length}"), hidden)),
+        ("an expectation that is too large", put(&format!("{plain}\r\nContent-Length: 999999999999"), hidden)),
+    ]
+}
+
 /// Requests that are answered from their head, with the hidden request as their body.
-fn early_answers() -> Vec<(&'static str, Vec<u8>)> {
+fn early_answers(hidden: &str) -> Vec<Probe> {
     let request = |line: &str, fields: &str, body: &str| {
         format!("{line} HTTP/1.1\r\nHost: cache\r\nX-Request-ID: {PROBE_ID}\r\n{fields}\r\n\r\n{body}").into_bytes()
     };
-    let length = format!("Content-Length: {}", hidden().len());
-    let chunked = format!("{:x}\r\n{}\r\n0\r\n\r\n", hidden().len(), hidden());
-    let many = hidden().repeat(3_000);
+    let length = format!("Content-Length: {}", hidden.len());
+    let chunked = format!("{:x}\r\n{}\r\n0\r\n\r\n", hidden.len(), hidden);
+    let many = hidden.repeat(3_000);
     let large = format!("Content-Length: {}", many.len());
     vec![
-        ("a GET with a body", request("GET /v1/kv/probe", &length, &hidden())),
+        ("a GET with a body", request("GET /v1/kv/probe", &length, hidden)),
         ("a GET with chunks", request("GET /v1/kv/probe", "Transfer-Encoding: chunked", &chunked)),
-        ("a GET of health with a body", request("GET /healthz", &length, &hidden())),
-        ("a DELETE with a body", request("DELETE /v1/kv/probe", &length, &hidden())),
+        ("a GET of health with a body", request("GET /healthz", &length, hidden)),
+        ("a DELETE with a body", request("DELETE /v1/kv/probe", &length, hidden)),
         ("a DELETE with chunks", request("DELETE /v1/kv/probe", "Transfer-Encoding: chunked", &chunked)),
-        ("a PUT with no token", request("PUT /v1/kv/probe", &length, &hidden())),
+        ("a PUT with no token", request("PUT /v1/kv/probe", &length, hidden)),
         ("a large PUT with no token", request("PUT /v1/kv/probe", &large, &many)),
         ("a large body for no route", request("POST /nowhere", &large, &many)),
-        ("a body for no route", request("POST /nowhere", &length, &hidden())),
+        ("a body for no route", request("POST /nowhere", &length, hidden)),
         ("chunks for no route", request("POST /nowhere", "Transfer-Encoding: chunked", &chunked)),
-        ("a body for a method not allowed", request("PATCH /v1/kv/probe", &length, &hidden())),
-        ("OPTIONS with a body", request("OPTIONS *", &length, &hidden())),
+        ("a body for a method not allowed", request("PATCH /v1/kv/probe", &length, hidden)),
+        ("OPTIONS with a body", request("OPTIONS *", &length, hidden)),
     ]
 }
 
 /// Odd request lines and hosts.
-fn lines() -> Vec<(&'static str, Vec<u8>)> {
+fn lines(hidden: &str) -> Vec<Probe> {
     let head = |line: &str, fields: &str| format!("{line}\r\n{fields}X-Request-ID: {PROBE_ID}\r\n\r\n").into_bytes();
     let host = "Host: cache\r\n";
-    let body = EMPTY_CHUNKS.to_owned() + &hidden();
+    let body = EMPTY_CHUNKS.to_owned() + hidden;
     let old = |fields: &str| {
         let line = "PUT /v1/kv/probe HTTP/1.0";
         format!("{line}\r\n{host}X-Request-ID: {PROBE_ID}\r\nX-API-Token: {TOKEN}\r\n{fields}\r\n\r\n{body}")
             .into_bytes()
     };
     vec![
+        (
+            "both framings in HTTP/1.0",
+            old(&format!("Transfer-Encoding: chunked\r\nContent-Length: {}\r\nConnection: keep-alive", body.len())),
+        ),
         ("chunks in HTTP/1.0", old("Transfer-Encoding: chunked\r\nConnection: keep-alive")),
         ("a length in HTTP/1.0", old(&format!("Content-Length: {}\r\nConnection: keep-alive", body.len()))),
         ("HTTP/1.2", head("GET /v1/kv/probe HTTP/1.2", host)),
@@ -193,6 +275,16 @@ fn lines() -> Vec<(&'static str, Vec<u8>)> {
         ("an encoded line end in a target", head("GET /v1/kv/a%0d%0aX:%20x HTTP/1.1", host)),
         ("an encoded request in a target", head("GET /v1/kv/a%20HTTP/1.1%0d%0a%0d%0aGET%20/ HTTP/1.1", host)),
         ("dots in a target", head("GET /v1/kv/../../healthz HTTP/1.1", host)),
+        ("a second version in a line", head("GET /v1/kv/probe HTTP/1.1 HTTP/1.0", host)),
+        ("a bare CR in a line", head("GET /v1/kv/probe HTTP/1.1\rX: x", host)),
+        ("a bare LF behind a line", head("GET /v1/kv/probe HTTP/1.1\nX: x", host)),
+        ("a NUL in a target", head("GET /v1/kv/pro\0be HTTP/1.1", host)),
+        ("an absolute target without a host", head("GET http://cache/v1/kv/probe HTTP/1.1", "")),
+        ("an absolute target of another scheme", head("GET ftp://cache/v1/kv/probe HTTP/1.1", host)),
+        ("a target of a host alone", head("GET cache:80 HTTP/1.1", host)),
+        ("a tunnel", head("CONNECT cache:80 HTTP/1.1", host)),
+        ("a host in two words", head("GET /v1/kv/probe HTTP/1.1", "Host: cache, other\r\n")),
+        ("a host before a space and a colon", head("GET /v1/kv/probe HTTP/1.1", "Host: cache\r\nHost : other\r\n")),
         ("two hosts", head("GET /v1/kv/probe HTTP/1.1", "Host: cache\r\nHost: other\r\n")),
         ("no host", head("GET /v1/kv/probe HTTP/1.1", "")),
         ("a bad host", head("GET /v1/kv/probe HTTP/1.1", "Host: a b\r\n")),

@@ -1,4 +1,4 @@
-//! A real nginx and a real HAProxy in front of a server, each with connections upstream that it keeps and shares.
+//! A real nginx, a real HAProxy and a real Varnish in front of a server, each with connections upstream that it keeps and shares.
 
 use crate::support::eventually;
 use crate::tools;
@@ -21,6 +21,8 @@ pub enum Kind {
     Nginx,
     /// HAProxy with `http-reuse always`.
     HaProxy,
+    /// Varnish that keeps no answer of its own.
+    Varnish,
 }
 
 /// A proxy in the foreground, which ends when this is dropped.
@@ -44,6 +46,7 @@ impl Proxy {
         let mut command = match kind {
             Kind::Nginx => settings.nginx(&config),
             Kind::HaProxy => settings.haproxy(&config),
+            Kind::Varnish => settings.varnish(&config),
         };
         run_as_nobody(&mut command, directory.path());
         let log = fs::File::create(directory.path().join("stderr")).expect("a file can be made");
@@ -160,6 +163,30 @@ impl Settings<'_> {
         let mut command = tools::command("haproxy");
         // -db: in the foreground.
         command.arg("-db").arg("-f").arg(config);
+        command
+    }
+}
+
+impl Settings<'_> {
+    /// Connections to a backend are taken from those that are idle, the latest first, so that clients one after the other
+    /// share one.
+    fn varnish(&self, config: &Path) -> Command {
+        let Self { directory, address, upstream, idle_ms, .. } = self;
+        let (host, port) = (upstream.ip(), upstream.port());
+        let text = format!(
+            "vcl 4.1;
+            backend cache {{ .host = \"{host}\"; .port = \"{port}\"; }}
+            sub vcl_recv {{ return (pass); }}\n"
+        );
+        fs::write(config, text).expect("a file can be written");
+        let idle_secs = *idle_ms as f64 / 1_000.0;
+        let mut command = tools::command("varnishd");
+        // -F: in the foreground; -j none: it has no rights to give up.
+        command.args(["-F", "-j", "none", "-s", "malloc,16m", "-a", &address.to_string()]);
+        command.arg("-n").arg(directory.join("work")).arg("-f").arg(config);
+        let set = |name: &str| format!("{name}={idle_secs}");
+        command.args(["-p", &set("timeout_idle"), "-p", &set("timeout_linger"), "-p", &set("idle_send_timeout")]);
+        command.env("TMPDIR", directory);
         command
     }
 }

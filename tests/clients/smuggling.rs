@@ -1,7 +1,7 @@
 //! Requests that a proxy and a server might read differently. Whatever a proxy lets through, every client behind it,
 //! and the client that sent it, must get its own answers and nobody else's.
 
-use crate::probes::{PROBE_ID, SMUGGLED_ID, SMUGGLED_ROUTE, probes};
+use crate::probes::{Hidden, PROBE_ID, SMUGGLED_ID, SMUGGLED_ROUTE, probes};
 use crate::proxies::{Kind, Proxy};
 use crate::reader::Reader;
 use crate::support::Server;
@@ -32,8 +32,9 @@ fn nobody_gets_an_answer_of_somebody_else(kind: Kind) {
     }
     let proxy = Proxy::start(kind, server.address(), 1, SHORT);
     let (mut forwarded, mut smuggled) = (0, 0);
-    for (what, probe) in probes() {
-        let own_answers = send_and_read(&proxy, what, &probe);
+    let all = [Hidden::Request, Hidden::Prefix].map(probes).concat();
+    for (what, probe) in &all {
+        let own_answers = send_and_read(&proxy, what, probe);
         forwarded += usize::from(own_answers.contains(&PROBE_ID.to_owned()));
         for other in OTHERS {
             check_other(&proxy, what, other);
@@ -43,7 +44,7 @@ fn nobody_gets_an_answer_of_somebody_else(kind: Kind) {
         smuggled += own_answers.iter().filter(|id| *id == SMUGGLED_ID).count();
         assert_eq!(hidden_requests_seen(&server), smuggled, "{what}: the server has seen what the proxy did not send");
     }
-    println!("{kind:?}: {forwarded} of {} probes came back from the server", probes().len());
+    println!("{kind:?}: {forwarded} of {} probes came back from the server", all.len());
     assert!(forwarded > 5, "this is about what the proxy lets through, and that is {forwarded} probes");
 }
 
@@ -101,6 +102,11 @@ fn check_other(proxy: &Proxy, what: &str, key: &str) {
 #[test]
 fn smuggling_through_nginx_desynchronises_nobody() {
     nobody_gets_an_answer_of_somebody_else(Kind::Nginx);
+}
+
+#[test]
+fn smuggling_through_varnish_desynchronises_nobody() {
+    nobody_gets_an_answer_of_somebody_else(Kind::Varnish);
 }
 
 #[test]

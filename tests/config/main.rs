@@ -227,7 +227,7 @@ fn misspelt_names_in_an_environment_file_are_warned_of() {
     let env_file = operator.file("cache.env", "; comment\nMAX_INFLGHT=5\n");
     let answer = operator.run(&["check-config", "--env-file", text(&env_file)], &[]);
     assert_eq!(answer.code, 0);
-    assert!(answer.stderr.contains("warning: ") && answer.stderr.contains("no setting is called MAX_INFLGHT"));
+    assert!(answer.stderr.contains("warning: ") && answer.stderr.contains("no setting is called \"MAX_INFLGHT\""));
 }
 
 #[test]

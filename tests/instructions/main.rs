@@ -62,6 +62,16 @@ fn no_operation_takes_more_instructions_than_the_table_allows() {
 }
 
 #[test]
+fn a_wrong_token_is_refused_in_a_time_that_does_not_tell_where_it_is_wrong() {
+    // The table and the program agree to the instruction here, or the test above would not be the only one to tell.
+    let (_, text) = instructions(&[Path::new("--only"), Path::new("refuse a token")]);
+    let counts: Vec<&str> =
+        text.lines().filter_map(|line| line.split(" before, ").nth(1)?.split(" now").next()).collect();
+    assert_eq!(counts.len(), 3, "{text}");
+    assert!(counts.iter().all(|count| *count == counts[0]), "{text}");
+}
+
+#[test]
 fn five_percent_more_than_the_table_is_refused() {
     let (content, text) = compared_with(|counts| scaled(counts, 104));
     assert!(content, "{text}");

@@ -553,7 +553,7 @@ fn payload_of(bytes: &[u8]) -> Payload<&[u8]> {
         return Payload::Inline(bytes);
     }
     let mut blob = Blob::new();
-    blob.extend_from_slice(bytes);
+    blob.extend_from_slice(bytes).expect("memory");
     Payload::Blob(blob)
 }
 

@@ -118,6 +118,9 @@ fn the_container_gets_what_the_server_needs_and_no_more() {
     let service = &compose["services"]["cache-service"];
     assert_eq!(service["ulimits"]["memlock"], -1);
     assert_eq!(service["ulimits"]["nofile"], 1_048_576);
+    assert_eq!(service["ulimits"]["core"], 0);
+    let threads_max = u64::from(cache_service::limits::SHARDS_MAX) * 2 + 16;
+    assert!(service["pids_limit"].as_u64().is_some_and(|limit| limit >= threads_max), "{service}");
     assert_eq!(strings(&service["cap_drop"]), ["ALL"]);
     assert_eq!(service["read_only"], true);
     assert!(strings(&service["security_opt"]).contains(&"no-new-privileges:true"), "{service}");

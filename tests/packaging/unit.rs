@@ -131,6 +131,11 @@ fn the_unit_goes_with_the_exit_codes_and_the_times_of_the_server() {
         stop_s * 1000 > drain_ms,
         "systemd would kill the server after {stop_s} s, while it drains for {drain_ms} ms"
     );
+    let threads_max = u64::from(cache_service::limits::SHARDS_MAX) * 2 + 16;
+    assert!(setting("TasksMax").parse::<u64>().is_ok_and(|limit| limit >= threads_max));
+    assert_eq!((setting("LimitCORE"), setting("MemorySwapMax")), ("0".to_owned(), "0".to_owned()));
+    // A core that hangs, and one that panics, end the process with a code that is no success and not kept from a restart.
+    assert_eq!(setting("Restart"), "on-failure");
     // Debian 12's systemd does not know notify-reload.
     assert_eq!(setting("Type"), "notify");
     for command in settings("ExecReload").into_iter().chain(settings("ExecStart")) {

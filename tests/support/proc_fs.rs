@@ -30,11 +30,16 @@ pub fn own_cpus() -> Vec<usize> {
     cpu_list(&field(&fs::read_to_string("/proc/self/status").expect("/proc is there"), "Cpus_allowed_list"))
 }
 
+/// Whether every thread of a process is stopped.
+pub fn is_stopped(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    let mut statuses = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    statuses.all(|status| field(&status, "State").starts_with('T'))
+}
+
 /// Resident memory in bytes.
 pub fn resident_bytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let kib = field(&status, "VmRSS");
-    kib.trim_end_matches(" kB").trim().parse::<u64>().expect("VmRSS is a number of kB") * 1024
+    kib_field(pid, "VmRSS")
 }
 
 /// CPU time that a process has used.
@@ -84,6 +89,32 @@ pub fn raise_fd_limit() -> u64 {
         libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
     }
     limit.rlim_cur
+}
+
+/// Sets the soft limit of a resource of a running process, such as `libc::RLIMIT_NOFILE`; gives what it was.
+#[track_caller]
+pub fn set_soft_limit(pid: u32, resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let pid = libc::pid_t::try_from(pid).expect("process IDs fit");
+    // SAFETY: all pointers are to a live rlimit, or to nothing, and the kernel keeps none.
+    let set = unsafe {
+        libc::prlimit(pid, resource, std::ptr::null(), &raw mut limit);
+        let wanted = libc::rlimit { rlim_cur: soft, ..limit };
+        libc::prlimit(pid, resource, &raw const wanted, std::ptr::null_mut())
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    limit.rlim_cur
+}
+
+/// The address space that a process has taken up, in bytes.
+pub fn virtual_bytes(pid: u32) -> u64 {
+    kib_field(pid, "VmSize")
+}
+
+fn kib_field(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let kib = field(&status, name);
+    kib.trim_end_matches(" kB").trim().parse::<u64>().expect("a number of kB") * 1024
 }
 
 fn field(status: &str, name: &str) -> String {

@@ -39,6 +39,13 @@ impl Launch {
         self
     }
 
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Leaves a variable unset.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {

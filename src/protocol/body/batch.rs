@@ -279,6 +279,10 @@ impl Elements for Items {
         }
         if let Some(members) = &mut self.current {
             members.token(kind, text, 0, raw_len)?;
+            if members.value.refused == Some(BodyError::NoMemory) {
+                // What all items take together must be given back now.
+                return Err(BodyError::NoMemory);
+            }
             if let Some(mut members) = self.current.take_if(|members| members.is_done()) {
                 self.add(item(&mut members));
             }

@@ -1,7 +1,9 @@
 //! Where the text of a value goes while a body is read.
 
+use super::BodyError;
 use crate::blob::Blob;
 use crate::limits::INLINE_VALUE_BYTES_MAX;
+use crate::memory::NoMemory;
 use std::ops::Range;
 
 /// A value that was taken out of a body.
@@ -21,17 +23,21 @@ impl Default for Captured {
 
 impl Captured {
     /// Adds `bytes` at the end.
-    pub fn extend_from_slice(&mut self, more: &[u8]) {
+    ///
+    /// # Errors
+    /// If there is no memory for all of them.
+    pub fn extend_from_slice(&mut self, more: &[u8]) -> Result<(), NoMemory> {
         match self {
-            Self::Blob(blob) => blob.extend_from_slice(more),
+            Self::Blob(blob) => blob.extend_from_slice(more)?,
             Self::Inline(bytes) if bytes.len() + more.len() <= INLINE_VALUE_BYTES_MAX => bytes.extend_from_slice(more),
             Self::Inline(bytes) => {
                 let mut blob = Blob::new();
-                blob.extend_from_slice(bytes);
-                blob.extend_from_slice(more);
+                blob.extend_from_slice(bytes)?;
+                blob.extend_from_slice(more)?;
                 *self = Self::Blob(blob);
             }
         }
+        Ok(())
     }
 
     /// How many bytes it has.
@@ -104,14 +110,15 @@ impl Capture for Place {
 #[derive(Debug)]
 pub(super) struct Copied {
     pub bytes: Captured,
-    /// Whether the value is longer than the bound. What came before that was known is kept, to be disposed of in slices.
-    pub too_large: bool,
+    /// Why it is not taken: it is longer than the bound, or there is no memory for it. What came before that was known is
+    /// kept, to be disposed of in slices.
+    pub refused: Option<BodyError>,
     bytes_max: u64,
 }
 
 impl Copied {
     pub fn new(bytes_max: u64) -> Self {
-        Self { bytes: Captured::default(), too_large: false, bytes_max }
+        Self { bytes: Captured::default(), refused: None, bytes_max }
     }
 
     /// Gives out what was taken, with nothing reserved beyond it.
@@ -128,15 +135,18 @@ impl Copied {
 impl Capture for Copied {
     fn begin(&mut self) {
         self.bytes = Captured::default();
-        self.too_large = false;
+        self.refused = None;
     }
 
     fn push(&mut self, text: &[u8], _at: usize) {
-        if self.too_large || self.bytes.len() + text.len() as u64 > self.bytes_max {
-            self.too_large = true;
+        if self.refused.is_some() {
             return;
         }
-        self.bytes.extend_from_slice(text);
+        if self.bytes.len() + text.len() as u64 > self.bytes_max {
+            self.refused = Some(BodyError::TooLarge);
+        } else if self.bytes.extend_from_slice(text).is_err() {
+            self.refused = Some(BodyError::NoMemory);
+        }
     }
 
     fn len(&self) -> u64 {

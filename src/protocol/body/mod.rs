@@ -12,6 +12,7 @@ mod whole;
 
 use super::json::JsonError;
 use super::target::KeyError;
+use crate::memory::NoMemory;
 pub use batch::{BatchItem, ItemsReader, KeysReader, PlainKeys, plain_keys};
 pub use capture::Captured;
 pub use incr::{IncrBody, IncrReader, incr_in_place};
@@ -54,14 +55,18 @@ pub enum BodyError {
     /// The value is longer than the largest value may be.
     #[error("the value is larger than MAX_ITEM_BYTES")]
     TooLarge,
+    /// There is no memory for the value.
+    #[error("{NoMemory}")]
+    NoMemory,
 }
 
 impl BodyError {
-    /// The status to answer with: 400 or 413.
+    /// The status to answer with: 400, 413 or 503.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
             Self::TooLarge => 413,
+            Self::NoMemory => 503,
             _ => 400,
         }
     }

@@ -97,10 +97,10 @@ impl PutReader {
     /// Takes in the next piece.
     ///
     /// # Errors
-    /// See [`BodyError`]; [`BodyError::TooLarge`] as soon as it is known.
+    /// See [`BodyError`]; a value that is too large, or for which there is no memory, as soon as that is known.
     pub fn feed(&mut self, input: &[u8]) -> Result<(), BodyError> {
         feed_object(&mut self.scanner, &mut self.members, input)?;
-        if self.members.value.too_large { Err(BodyError::TooLarge) } else { Ok(()) }
+        self.members.value.refused.map_or(Ok(()), Err)
     }
 
     /// The memory that the value takes so far, in bytes.
@@ -127,8 +127,8 @@ impl PutReader {
 
 /// The value among `members`.
 pub(super) fn streamed_put(members: &mut Members<Copied>) -> Result<StreamedPut, BodyError> {
-    if members.value.too_large {
-        return Err(BodyError::TooLarge);
+    if let Some(refused) = members.value.refused {
+        return Err(refused);
     }
     let (kind, raw_len) = members.value()?;
     let ttl = members.ttl()?.unwrap_or(Ttl::NONE);

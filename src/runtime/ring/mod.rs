@@ -100,6 +100,16 @@ impl Ring {
     /// # Panics
     /// If the kernel refuses: then this core cannot go on.
     pub fn enter(&mut self, patience: Duration) {
+        if let Err(error) = self.try_to_enter(patience) {
+            panic!("io_uring does not go on: {error}");
+        }
+    }
+
+    /// The same for a ring of which it is not known yet whether the kernel lets it be entered.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn try_to_enter(&mut self, patience: Duration) -> io::Result<()> {
         let time = Timespec::from(patience);
         let arguments = SubmitArgs::new().timespec(&time);
         let begun = self.uring.submission().len() as u32;
@@ -109,11 +119,11 @@ impl Ring {
             if is_behind { (EnterFlags::EXT_ARG, 0) } else { (self.wait_flags, u32::from(!patience.is_zero())) };
         // SAFETY: the arguments are what EXT_ARG says that they are, and live until the call is over.
         let entered = unsafe { self.uring.submitter().enter(begun, wanted, flags.bits(), Some(&arguments)) };
-        if let Err(error) = entered {
+        entered.map(drop).or_else(|error| match error.raw_os_error() {
             // The time is up, a signal came, or the kernel wants us to take what has happened before it takes more.
-            let passes = matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN));
-            assert!(passes, "io_uring does not go on: {error}");
-        }
+            Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+            _ => Err(error),
+        })
     }
 
     /// Whether the kernel has taken all that was begun; short of memory, it leaves some for the next [`Ring::enter`].

@@ -1,0 +1,84 @@
+//! The kernel has no more memory to give. What is asked for a long value is asked for in large pieces, and can be refused.
+
+use crate::support::{Server, eventually, proc_fs};
+
+/// A value that cannot be held.
+const LARGE_BYTES: usize = 64 << 20;
+/// The address space that is left: enough for small requests.
+const LEFT_BYTES: u64 = 16 << 20;
+
+/// A server that has all that it needs to serve, and may have no more than [`LEFT_BYTES`] from now on. Gives the limit
+/// that it had.
+fn short_of_memory() -> (Server, u64) {
+    let budget = (1_u64 << 30).to_string();
+    let server = Server::start(&[("SHARDS", "2"), ("MEMORY_BUDGET_BYTES", &budget)]);
+    let mut client = server.client();
+    (0..64).for_each(|n| drop(client.put_value(&format!("k{n}"), &n.to_string()).expect_status(201)));
+    server.metrics();
+    let before =
+        proc_fs::set_soft_limit(server.pid(), libc::RLIMIT_AS, proc_fs::virtual_bytes(server.pid()) + LEFT_BYTES);
+    (server, before)
+}
+
+#[test]
+fn a_body_for_which_there_is_no_memory_is_refused_and_all_else_goes_on() {
+    let (mut server, before) = short_of_memory();
+    let large = vec![b'x'; LARGE_BYTES];
+    let json = format!("{{\"value\":\"{}\"}}", "x".repeat(LARGE_BYTES));
+    let batch = format!(
+        "{{\"items\":[{{\"key\":\"a\",\"value\":1}},{{\"key\":\"b\",\"value\":\"{}\"}}]}}",
+        "x".repeat(LARGE_BYTES)
+    );
+    for round in 0..3 {
+        // Both shards, whichever core has the connection.
+        for n in 0..4 {
+            let mut client = server.client();
+            let answers = [
+                client.put_bytes(&format!("large-{n}"), "application/octet-stream", &large),
+                client.put(&format!("large-{n}"), &json),
+                client.post("/v1/kv/batch/set", &batch),
+            ];
+            for answer in answers {
+                let answer = answer.expect_status(503);
+                assert_eq!(answer.json()["error"]["code"], "SERVICE_UNAVAILABLE", "round {round}");
+                assert!(answer.required("Retry-After").parse::<u32>().is_ok_and(|secs| secs > 0), "{answer:?}");
+            }
+            client.get(&format!("large-{n}")).expect_status(404);
+        }
+        let mut client = server.client();
+        (0..64).for_each(|n| assert_eq!(client.get(&format!("k{n}")).expect_status(200).json()["value"], n));
+        assert!(server.is_running());
+    }
+    assert!(server.metrics().sum_where("cache_backpressure_total", &[("reason", "no_memory")]) >= 36.0);
+    proc_fs::set_soft_limit(server.pid(), libc::RLIMIT_AS, before);
+    eventually("there is memory again", || {
+        let status = server.client().put_bytes("large-0", "application/octet-stream", &large).status;
+        (status == 201).then_some(())
+    });
+    assert_eq!(server.client().get_path("/v1/kv/large-0?raw=true").expect_status(200).body, large);
+}
+
+#[test]
+fn a_cache_that_the_kernel_lets_grow_no_further_goes_on_as_a_smaller_one() {
+    let (mut server, before) = short_of_memory();
+    let mut client = server.client();
+    let value = format!("\"{}\"", "v".repeat(16_000));
+    // Three times what there is memory for, of a budget that would have room for all of it.
+    let (keys, mut refused) = (3 * LEFT_BYTES / 16_000, 0);
+    for n in 0..keys {
+        let answer = client.put_value(&format!("short-{n}"), &value);
+        match answer.status {
+            201 => assert_eq!(client.get(&format!("short-{n}")).expect_status(200).member_text("value"), value),
+            503 => refused += 1,
+            _ => panic!("{answer:?}"),
+        }
+    }
+    assert!(server.is_running());
+    println!("{refused} of {keys} writes were refused");
+    assert!(refused * 10 < keys, "{refused} of {keys} writes were refused");
+    let kept = (0..keys).filter(|n| client.get(&format!("short-{n}")).status == 200).count();
+    let denied = server.metrics().sum_where("cache_backpressure_total", &[("reason", "no_memory")]);
+    assert!(denied > 0.0, "nobody was told");
+    assert!(kept > 500 && (kept as u64) < keys, "{kept} of {keys} entries are there");
+    proc_fs::set_soft_limit(server.pid(), libc::RLIMIT_AS, before);
+}

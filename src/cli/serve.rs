@@ -22,7 +22,9 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
     }
     #[cfg(feature = "stale-read")]
     {
-        complain("THIS SERVER GIVES STALE ANSWERS ON PURPOSE: it was built with the feature stale-read, for tests only");
+        complain(
+            "THIS SERVER GIVES STALE ANSWERS ON PURPOSE: it was built with the feature stale-read, for tests only",
+        );
         tracing::error!("this server was built with the feature stale-read: it gives stale answers on purpose");
     }
     let code = runtime::serve(config, sources, &log);

@@ -1,0 +1,94 @@
+//! The judgement of a whole run.
+
+use crate::history::{Action, Answer, Event};
+use crate::judge::{Verdict, by_key, judge, picture};
+use crate::model::Rules;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Keys whose histories are told in full when a run is refused.
+const TOLD_MAX: usize = 3;
+
+/// How a run was judged.
+#[derive(Debug)]
+pub struct Judged {
+    pub keys: usize,
+    pub tally: BTreeMap<&'static str, usize>,
+    /// The keys that no order explains, with their histories, readable.
+    pub violated: Vec<(String, String)>,
+    pub undecided: Vec<String>,
+}
+
+/// Judges all keys of a run.
+pub fn judge_all(events: Vec<Event>, rules: Rules) -> Judged {
+    let tally = tally(&events);
+    let keys = by_key(events);
+    let (mut violated, mut undecided) = (Vec::new(), Vec::new());
+    for (key, events) in &keys {
+        match judge(events, rules) {
+            Verdict::Linearizable => {}
+            Verdict::Violated => violated.push((key, events)),
+            Verdict::Undecided => undecided.push(key.clone()),
+        }
+    }
+    let told = |(key, events): (&String, &Vec<Event>)| (key.clone(), picture(key, events, rules));
+    let violated = violated.into_iter().take(TOLD_MAX).map(told).collect();
+    Judged { keys: keys.len(), tally, violated, undecided }
+}
+
+impl Judged {
+    /// How many events ended in a certain way.
+    pub fn count(&self, answer: &str) -> usize {
+        self.tally.get(answer).copied().unwrap_or_default()
+    }
+
+    /// All events.
+    pub fn events(&self) -> usize {
+        self.tally.values().sum()
+    }
+
+    /// Finds nothing wrong, or tells it.
+    ///
+    /// # Panics
+    /// If a history has no explanation, with where it is written and its text.
+    #[track_caller]
+    pub fn assert_linearizable(&self, run: &str, seed: u64) {
+        println!("{run}: {} events on {} keys, {:?}", self.events(), self.keys, self.tally);
+        let files: Vec<PathBuf> = self.violated.iter().map(|(key, text)| write(run, seed, key, text)).collect();
+        let texts: Vec<&str> = self.violated.iter().map(|(_, text)| text.as_str()).collect();
+        assert!(files.is_empty(), "{run}, LINEAR_SEED={seed}: see {files:?}\n{}", texts.join("\n"));
+        assert!(self.undecided.is_empty(), "{run}, LINEAR_SEED={seed}: too much at once for {:?}", self.undecided);
+    }
+}
+
+fn write(run: &str, seed: u64, key: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("linear-{run}-{seed}-{key}.txt"));
+    std::fs::write(&path, format!("LINEAR_SEED={seed}, run {run}, {text}")).expect("a file can be written");
+    path
+}
+
+fn tally(events: &[Event]) -> BTreeMap<&'static str, usize> {
+    let mut tally = BTreeMap::new();
+    for event in events {
+        *tally.entry(name(event)).or_default() += 1;
+    }
+    tally
+}
+
+/// What an event is counted as.
+const fn name(event: &Event) -> &'static str {
+    match (&event.answer, &event.action) {
+        (Answer::Hit { .. }, _) => "hit",
+        (Answer::NotModified { .. }, _) => "not modified",
+        (Answer::Missing, _) => "missing",
+        (Answer::Written { created: true, .. }, _) => "created",
+        (Answer::Written { created: false, .. }, _) => "updated",
+        (Answer::Conflict { .. }, _) => "conflict",
+        (Answer::Deleted, _) => "deleted",
+        (Answer::Counted { .. }, _) => "counted",
+        (Answer::Refused(_), _) => "refused",
+        (Answer::Cut, _) => "cut",
+        (Answer::Unknown, Action::Get { .. }) => "unknown read",
+        (Answer::Unknown, _) => "unknown write",
+    }
+}

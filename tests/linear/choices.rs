@@ -27,7 +27,11 @@ impl Caller<'_> {
         }
     }
 
+    /// The key seen last, so that what is known of it is of use, or any.
     fn key(&mut self) -> String {
+        if let Some(latest) = self.latest.take_if(|_| self.random.one_in(3)) {
+            return latest;
+        }
         let (is_hot, place) = (self.random.below(100) < HOT_PERCENT, self.random.next());
         if is_hot { self.keys.hot(place) } else { self.keys.cold(place) }
     }
@@ -56,16 +60,16 @@ impl Caller<'_> {
             86..89 => Action::Delete { condition: matches },
             _ if Kind::of(key) == Kind::Number => {
                 let ttl_secs = if self.one_in(4) { self.lifetime() } else { None };
-                Action::Incr { delta: 1 + self.random.below(1 << 20) as i64, ttl_secs }
+                Action::Incr { delta: 1 + self.random.below(1_000_000) as i64, ttl_secs }
             }
             _ => self.put(Condition::Always),
         }
     }
 
-    /// A write of a value that no other write has, and that no sum reaches by chance.
+    /// A write of a value that no other write has, and that no sum reaches: it tells the client, and which of its writes.
     fn put(&mut self, condition: Condition) -> Action {
         self.written += 1;
-        let value = (1 << 50) | self.written << 30 | self.number() << 24;
+        let value = (self.number() + 1) * 100_000_000_000_000 + self.written * 1_000_000_000;
         Action::Put { value, ttl_secs: self.lifetime(), condition }
     }
 

@@ -30,6 +30,8 @@ pub struct Caller<'l> {
     events: Vec<Event>,
     /// The versions that this client has seen last.
     pub(crate) seen: HashMap<String, Version>,
+    /// The key of the latest of them.
+    pub(crate) latest: Option<String>,
     /// Values that it has written so far.
     pub(crate) written: i64,
 }
@@ -38,8 +40,8 @@ impl<'l> Caller<'l> {
     pub fn new(number: usize, load: Load, keys: &'l Keys, addresses: &'l [SocketAddr], began: Instant) -> Self {
         let random = Random(load.seed.wrapping_add(number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let words = Client::new(addresses[0]);
-        let (connection, events, seen) = (None, Vec::new(), HashMap::new());
-        Self { number, load, keys, addresses, began, random, words, connection, events, seen, written: 0 }
+        let (connection, events, seen, latest) = (None, Vec::new(), HashMap::new(), None);
+        Self { number, load, keys, addresses, began, random, words, connection, events, seen, latest, written: 0 }
     }
 
     /// Sends all its requests.
@@ -48,7 +50,8 @@ impl<'l> Caller<'l> {
         while sent < self.load.requests {
             let burst: Vec<Ask> = (0..=self.random.below(BURST_MAX)).map(|_| self.ask()).collect();
             sent += burst.len() as u64;
-            let mishap = self.one_in(self.load.mishap_one_in).then(|| Mishap::draw(&mut self.random));
+            let has_mishap = self.one_in(self.load.mishap_one_in);
+            let mishap = has_mishap.then(|| self.random.of(self.load.mishaps));
             self.burst(&burst, mishap);
         }
         self.events
@@ -77,48 +80,60 @@ impl<'l> Caller<'l> {
         let mut connection = self.connect();
         let wires: Vec<Vec<u8>> = burst.iter().map(|ask| ask.wire(&self.words)).collect();
         let whole = mishap.map_or(burst.len(), |mishap| mishap.whole_of(burst.len()));
+        let cut = mishap.zip(wires.get(whole)).map(|(mishap, wire)| (wire, mishap.cut(wire.len(), &mut self.random)));
+        let (part, rest) = cut.map_or((&[][..], &[][..]), |(wire, len)| wire.split_at(len));
         let call = self.now();
-        let last = wires.get(whole).map_or(&[][..], |wire| &wire[..wire.len() / 2]);
-        connection.try_send([&wires[..whole].concat(), last].concat());
-        for ask in &burst[whole..] {
-            self.note(ask, call, NEVER, &vec![Answer::Cut; ask.wishes.len()]);
-        }
-        if mishap == Some(Mishap::HalfClose) {
-            connection.finish_sending();
-        } else if let Some(mishap) = mishap {
-            return self.leave(connection, &burst[..whole], call, mishap);
+        connection.try_send([&wires[..whole].concat(), part].concat());
+        match mishap {
+            Some(Mishap::HalfClose) => connection.finish_sending(),
+            Some(Mishap::Stall) => {
+                std::thread::sleep(Duration::from_millis(self.random.below(20)));
+                connection.try_send(rest);
+            }
+            Some(mishap) => return self.leave(connection, burst.split_at(whole), call, mishap),
+            None => {}
         }
         if self.one_in(self.load.slow_one_in) {
             std::thread::sleep(Duration::from_millis(self.random.below(20)));
         }
-        let goes_on = self.read_answers(&mut connection, burst, call) && mishap.is_none();
+        let goes_on = self.read_answers(&mut connection, burst, call) && mishap != Some(Mishap::HalfClose);
         self.connection = (goes_on && !self.one_in(LEAVES_ONE_IN)).then_some(connection);
     }
 
     /// Reads the answers to a burst; whether the connection goes on.
     fn read_answers(&mut self, connection: &mut RawConnection, burst: &[Ask], call: u64) -> bool {
-        let mut open = true;
+        // What becomes of requests that get no answer: behind an answer that says that it is the last, nothing.
+        let (mut open, mut unanswered) = (true, Answer::Unknown);
         for ask in burst {
             let reply = if open { connection.next() } else { Next::Closed };
             let Next::Answer(reply) = reply else {
                 open = false;
-                self.note(ask, call, NEVER, &vec![Answer::Unknown; ask.wishes.len()]);
+                self.note(ask, call, NEVER, &vec![unanswered.clone(); ask.wishes.len()]);
                 continue;
             };
             let end = self.now();
-            open = !reply.closes();
+            if reply.closes() {
+                (open, unanswered) = (false, Answer::Cut);
+            }
+            if reply.status == 503 {
+                // Who is refused asks again at once only if he wants to be refused again.
+                std::thread::sleep(Duration::from_micros(self.random.below(2_000)));
+            }
             self.note(ask, call, end, &ask.understand(&reply));
         }
         open
     }
 
-    /// Goes away in the middle of something.
-    fn leave(&mut self, mut connection: RawConnection, asked: &[Ask], call: u64, mishap: Mishap) {
-        // Whoever goes on in the middle of an answer has had the ones before it.
+    /// Goes away, having sent the requests `asked` as a whole and those in `cut` in part or not at all.
+    fn leave(&mut self, mut connection: RawConnection, (asked, cut): (&[Ask], &[Ask]), call: u64, mishap: Mishap) {
+        // Whoever leaves in the middle of the answers has had the ones before.
         let answered = usize::from(mishap == Mishap::ResetMidAnswer && asked.len() > 1);
         self.read_answers(&mut connection, &asked[..answered], call);
         for ask in &asked[answered..] {
             self.note(ask, call, NEVER, &vec![Answer::Unknown; ask.wishes.len()]);
+        }
+        for ask in cut {
+            self.note(ask, call, NEVER, &vec![Answer::Cut; ask.wishes.len()]);
         }
         if mishap.resets() {
             reset(connection);
@@ -130,6 +145,7 @@ impl<'l> Caller<'l> {
             match answer {
                 Answer::Hit { version, .. } | Answer::Written { version, .. } | Answer::Counted { version, .. } => {
                     self.seen.insert(key.clone(), version.clone());
+                    self.latest = Some(key.clone());
                 }
                 _ => {}
             }

@@ -78,7 +78,8 @@ pub enum Answer {
     },
     /// An error with this status: it must have changed nothing.
     Refused(u16),
-    /// The client went away in the middle of its request: it must have changed nothing.
+    /// The client went away in the middle of its request, or the server said that it would not read as far as that: it
+    /// must have changed nothing.
     Cut,
     /// The client went away, or was left, before the answer.
     Unknown,
@@ -147,7 +148,7 @@ impl fmt::Display for Answer {
             Self::Deleted => write!(f, "deleted"),
             Self::Counted { value, version } => write!(f, "makes {value} at {version}"),
             Self::Refused(status) => write!(f, "refused, {status}"),
-            Self::Cut => write!(f, "cut off before its end"),
+            Self::Cut => write!(f, "never read to its end"),
             Self::Unknown => write!(f, "nobody knows"),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::client::Caller;
 use crate::history::Event;
+use crate::mishap::{DEPARTURES, Mishap};
 use crate::values::Kind;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,8 +23,9 @@ pub struct Load {
     pub long_one_in: u64,
     /// Lifetimes of writes, in seconds; 0 for none.
     pub lifetimes: &'static [u64],
-    /// One burst in so many ends badly; 0 for none.
+    /// One burst in so many has one of these mishaps; 0 for none.
     pub mishap_one_in: u64,
+    pub mishaps: &'static [Mishap],
     /// One burst in so many is read slowly; 0 for none.
     pub slow_one_in: u64,
 }
@@ -33,13 +35,14 @@ impl Default for Load {
         Self {
             seed: seed(),
             clients: 8,
-            requests: 2_500,
+            requests: 6_000,
             hot: 4,
             generation: 250,
             cold: 1_500,
             long_one_in: 24,
             lifetimes: &[0],
             mishap_one_in: 0,
+            mishaps: &DEPARTURES,
             slow_one_in: 0,
         }
     }

@@ -5,7 +5,7 @@ use crate::support::RawConnection;
 use socket2::SockRef;
 use std::time::Duration;
 
-/// What a client does instead of waiting for its answers.
+/// What a client does to its last request, or instead of waiting for its answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mishap {
     /// Closes in the middle of its last request.
@@ -20,23 +20,30 @@ pub enum Mishap {
     ResetMidAnswer,
     /// Says that it will send no more, and waits: that is allowed, and all must be answered.
     HalfClose,
+    /// Stalls in the middle of its last request, and then goes on.
+    Stall,
 }
 
+/// Those with which clients go away, or say that they will.
+pub const DEPARTURES: [Mishap; 6] = [
+    Mishap::CloseMidRequest,
+    Mishap::ResetMidRequest,
+    Mishap::Close,
+    Mishap::Reset,
+    Mishap::ResetMidAnswer,
+    Mishap::HalfClose,
+];
+
 impl Mishap {
-    pub fn draw(random: &mut Random) -> Self {
-        random.of(&[
-            Self::CloseMidRequest,
-            Self::ResetMidRequest,
-            Self::Close,
-            Self::Reset,
-            Self::ResetMidAnswer,
-            Self::HalfClose,
-        ])
+    /// How many of a burst's requests are sent at once and as a whole.
+    pub const fn whole_of(self, burst: usize) -> usize {
+        if matches!(self, Self::CloseMidRequest | Self::ResetMidRequest | Self::Stall) { burst - 1 } else { burst }
     }
 
-    /// How many of a burst's requests are sent as a whole.
-    pub const fn whole_of(self, burst: usize) -> usize {
-        if matches!(self, Self::CloseMidRequest | Self::ResetMidRequest) { burst - 1 } else { burst }
+    /// How many bytes of a request of `len` are sent before the mishap happens; whoever stalls does so in the body if there is
+    /// one.
+    pub fn cut(self, len: usize, random: &mut Random) -> usize {
+        if self == Self::Stall { len - 1 } else { random.below(len as u64) as usize }
     }
 
     /// Whether the connection ends with a reset.

@@ -14,7 +14,9 @@ const TOLD_MAX: usize = 3;
 pub struct Judged {
     pub keys: usize,
     pub tally: BTreeMap<&'static str, usize>,
-    /// The keys that no order explains, with their histories, readable.
+    /// How many keys no order explains.
+    pub violations: usize,
+    /// Some of them, with their histories, readable.
     pub violated: Vec<(String, String)>,
     pub undecided: Vec<String>,
 }
@@ -32,8 +34,9 @@ pub fn judge_all(events: Vec<Event>, rules: Rules) -> Judged {
         }
     }
     let told = |(key, events): (&String, &Vec<Event>)| (key.clone(), picture(key, events, rules));
+    let violations = violated.len();
     let violated = violated.into_iter().take(TOLD_MAX).map(told).collect();
-    Judged { keys: keys.len(), tally, violated, undecided }
+    Judged { keys: keys.len(), tally, violations, violated, undecided }
 }
 
 impl Judged {
@@ -56,7 +59,12 @@ impl Judged {
         println!("{run}: {} events on {} keys, {:?}", self.events(), self.keys, self.tally);
         let files: Vec<PathBuf> = self.violated.iter().map(|(key, text)| write(run, seed, key, text)).collect();
         let texts: Vec<&str> = self.violated.iter().map(|(_, text)| text.as_str()).collect();
-        assert!(files.is_empty(), "{run}, LINEAR_SEED={seed}: see {files:?}\n{}", texts.join("\n"));
+        assert!(
+            files.is_empty(),
+            "{run}, LINEAR_SEED={seed}: {} keys, see {files:?}\n{}",
+            self.violations,
+            texts.join("\n")
+        );
         assert!(self.undecided.is_empty(), "{run}, LINEAR_SEED={seed}: too much at once for {:?}", self.undecided);
     }
 }
@@ -86,7 +94,10 @@ const fn name(event: &Event) -> &'static str {
         (Answer::Conflict { .. }, _) => "conflict",
         (Answer::Deleted, _) => "deleted",
         (Answer::Counted { .. }, _) => "counted",
-        (Answer::Refused(_), _) => "refused",
+        (Answer::Refused(503), _) => "refused",
+        (Answer::Refused(408), _) => "timed out",
+        (Answer::Refused(413), _) => "too large",
+        (Answer::Refused(_), _) => "mistaken",
         (Answer::Cut, _) => "cut",
         (Answer::Unknown, Action::Get { .. }) => "unknown read",
         (Answer::Unknown, _) => "unknown write",

@@ -87,7 +87,7 @@ fn lost_entry(events: &[Event]) -> Option<Vec<Event>> {
 #[test]
 fn a_real_history_with_one_answer_changed_is_refused() {
     let server = launch(&[]).start();
-    let load = Load { requests: 500, ..Load::default() };
+    let load = Load { requests: 1_500, ..Load::default() };
     println!("LINEAR_SEED={}", load.seed);
     let keys = by_key(load.run(&addresses(&server)));
     let mut refused: BTreeMap<&str, u32> = BTreeMap::new();

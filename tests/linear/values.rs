@@ -34,7 +34,7 @@ impl Kind {
 
     /// The number `value` as JSON, in this kind's way.
     pub fn json(self, value: i64) -> String {
-        let part = value.unsigned_abs();
+        let part = value.unsigned_abs() / 1_000_000_000 * 977;
         match self {
             Self::Number => value.to_string(),
             Self::Wide => padded(value, 500 + part % 4_000),

@@ -494,6 +494,7 @@ impl Parts {
             let full = if is_commands { BackpressureReason::MaxInflight } else { BackpressureReason::ControlLaneFull };
             return Err((parcel, full));
         }
+        parcel.sent = now.mono();
         parcel.deadline = now.mono().plus_millis(self.settings.request_timeout_ms);
         self.forward.enter(&mut parcel, to, waiter);
         match host.send(parcel) {

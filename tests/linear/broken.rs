@@ -26,7 +26,7 @@ fn stale_server() -> PathBuf {
 fn stale_reads_are_found() {
     let server = launch(&[]).program(stale_server()).start();
     server.log_line("it says what it is", |line| line.contains("STALE ANSWERS ON PURPOSE"));
-    let load = Load { requests: 1_000, ..Load::default() };
+    let load = Load { requests: 3_000, ..Load::default() };
     println!("LINEAR_SEED={}", load.seed);
     let judged = judge_all(load.run(&addresses(&server)), Rules::default());
     println!("{} of {} keys, {} events", judged.violations, judged.keys, judged.events());

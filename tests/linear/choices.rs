@@ -14,7 +14,8 @@ const BATCH_MAX: u64 = 8;
 impl Caller<'_> {
     /// The next request.
     pub fn ask(&mut self) -> Ask {
-        let choice = self.random.below(100);
+        // What keeps is read, or created if it is missing.
+        let choice = if self.load.keeps { self.random.of(&[8, 8, 40, 74]) } else { self.random.below(100) };
         match choice {
             0..5 => self.batch(|_, _| Action::Get { unless: None }),
             5..7 => self.batch(|caller, _| caller.put(Condition::Always)),
@@ -29,7 +30,7 @@ impl Caller<'_> {
 
     /// The key seen last, so that what is known of it is of use, or any.
     fn key(&mut self) -> String {
-        if let Some(latest) = self.latest.take_if(|_| self.random.one_in(3)) {
+        if let Some(latest) = self.latest.take_if(|_| !self.load.keeps && self.random.one_in(3)) {
             return latest;
         }
         let (is_hot, place) = (self.random.below(100) < HOT_PERCENT, self.random.next());

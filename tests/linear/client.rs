@@ -38,7 +38,8 @@ pub struct Caller<'l> {
 
 impl<'l> Caller<'l> {
     pub fn new(number: usize, load: Load, keys: &'l Keys, addresses: &'l [SocketAddr], began: Instant) -> Self {
-        let random = Random(load.seed.wrapping_add(number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        // Far from each other in the one sequence of all numbers, or clients would follow in each other's steps.
+        let random = Random(Random(load.seed).next() ^ Random(1 << 32 | number as u64).next());
         let words = Client::new(addresses[0]);
         let (connection, events, seen, latest) = (None, Vec::new(), HashMap::new(), None);
         Self { number, load, keys, addresses, began, random, words, connection, events, seen, latest, written: 0 }
@@ -82,6 +83,9 @@ impl<'l> Caller<'l> {
         let whole = mishap.map_or(burst.len(), |mishap| mishap.whole_of(burst.len()));
         let cut = mishap.zip(wires.get(whole)).map(|(mishap, wire)| (wire, mishap.cut(wire.len(), &mut self.random)));
         let (part, rest) = cut.map_or((&[][..], &[][..]), |(wire, len)| wire.split_at(len));
+        if self.load.think_ms > 0 {
+            std::thread::sleep(Duration::from_micros(self.random.below(self.load.think_ms * 1_000)));
+        }
         let call = self.now();
         connection.try_send([&wires[..whole].concat(), part].concat());
         match mishap {

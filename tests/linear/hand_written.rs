@@ -5,6 +5,7 @@ use crate::judge::{Verdict, first_unexplained, judge};
 use crate::model::Rules;
 
 const SECOND: u64 = 1_000_000_000;
+const MILLISECOND: u64 = 1_000_000;
 
 fn version(value: i64) -> Version {
     format!("v{value}").into()
@@ -211,7 +212,8 @@ fn a_loss_is_allowed_when_the_time_has_come_and_not_before() {
         miss((SECOND, 2 * SECOND)),
         miss((3 * SECOND, 4 * SECOND)),
     ]);
-    refuse(&[write.clone(), miss((2, SECOND / 4))]);
+    refuse(&[write.clone(), miss((2, SECOND - 2 * MILLISECOND))]);
+    refuse(&[write.clone(), get((SECOND + 2 * MILLISECOND, 2 * SECOND), 1)]);
     refuse(&[write.clone(), miss((SECOND, SECOND + 1)), get((SECOND + 2, SECOND + 3), 1)]);
     refuse(&[write.clone(), get((2 * SECOND, 2 * SECOND + 1), 1)]);
     // An addition keeps the time to live, a write without one ends it.

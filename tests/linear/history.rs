@@ -97,6 +97,28 @@ pub struct Event {
 }
 
 impl Event {
+    /// The version that the entry was found at, if that is all that happened.
+    pub const fn only_sees(&self) -> Option<&Version> {
+        match &self.answer {
+            Answer::Hit { version, .. }
+            | Answer::NotModified { version }
+            | Answer::Conflict { actual: Some(version) } => Some(version),
+            _ => None,
+        }
+    }
+
+    /// Whether the answer is wrong whatever has happened to the key: it does not follow from what it says itself.
+    pub fn contradicts_itself(&self) -> bool {
+        match (&self.action, &self.answer) {
+            (Action::Get { unless }, Answer::Hit { version, .. }) => unless.as_ref() == Some(version),
+            (Action::Get { unless }, Answer::NotModified { version }) => unless.as_ref() != Some(version),
+            (Action::Put { condition, .. } | Action::Delete { condition }, Answer::Conflict { actual }) => {
+                condition.holds_for(actual.as_ref())
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it can say anything of the key, or change it.
     pub const fn counts(&self) -> bool {
         match self.answer {

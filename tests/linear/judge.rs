@@ -36,13 +36,15 @@ pub fn by_key(events: Vec<Event>) -> BTreeMap<String, Vec<Event>> {
 
 /// Judges the history of one key.
 pub fn judge(events: &[Event], rules: Rules) -> Verdict {
-    let values = values_of_versions(events);
-    let Some(values) = values else { return Verdict::Violated };
+    let Some(values) = values_of_versions(events) else { return Verdict::Violated };
+    if events.iter().any(Event::contradicts_itself) {
+        return Verdict::Violated;
+    }
     let mut events: Vec<Event> = events.iter().filter(|event| event.counts()).cloned().collect();
     settle(&mut events, &values);
     let named = |event: &Event| version_seen(event).and_then(|version| values.get(version).copied());
-    let steps = events.into_iter().map(|event| Step { named: named(&event), event: Rc::new(event), rules });
-    let halves = halves(steps.collect());
+    let steps = thin(&events).into_iter().map(|event| Step { named: named(&event), event: Rc::new(event), rules });
+    let halves = halves(&steps.collect::<Vec<Step>>());
     if halves.is_empty() {
         return Verdict::Linearizable;
     }
@@ -54,7 +56,7 @@ pub fn judge(events: &[Event], rules: Rules) -> Verdict {
 }
 
 /// Calls and ends in the order of time; of those at the same time the calls come first, which forbids less.
-fn halves(steps: Vec<Step>) -> Vec<(usize, Half<Step>)> {
+fn halves(steps: &[Step]) -> Vec<(usize, Half<Step>)> {
     let mut halves: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * steps.len());
     for (number, step) in steps.iter().enumerate() {
         halves.extend([(step.event.call, false, number), (step.event.end, true, number)]);
@@ -113,6 +115,30 @@ fn settle(events: &mut [Event], values: &HashMap<Version, i64>) {
             event.end = seen.get(value).map_or(event.end, |end| event.call.max(*end));
         }
     }
+}
+
+/// Of those who only saw an entry at some version, leaves the one that was answered first and the one that asked last.
+///
+/// A version is there for one stretch of time. All who saw it have an explanation if that stretch begins before the first of
+/// their ends and ends after the last of their calls; so these two stand for all, and the checker needs not try in which
+/// order of many readers nothing happens.
+fn thin(events: &[Event]) -> Vec<Event> {
+    let mut kept: HashMap<Version, (usize, usize)> = HashMap::new();
+    for (number, event) in events.iter().enumerate() {
+        let Some(version) = event.only_sees() else { continue };
+        let (first, last) = kept.entry(version.clone()).or_insert((number, number));
+        if event.end < events[*first].end {
+            *first = number;
+        }
+        if event.call > events[*last].call {
+            *last = number;
+        }
+    }
+    let stays = |number: usize, event: &Event| {
+        event.only_sees().is_none_or(|version| kept[version].0 == number || kept[version].1 == number)
+    };
+    let numbered = events.iter().enumerate();
+    numbered.filter(|(number, event)| stays(*number, event)).map(|(_, event)| event.clone()).collect()
 }
 
 /// What had happened up to the moment `end`: what was under way by then may have taken place.

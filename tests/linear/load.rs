@@ -28,6 +28,10 @@ pub struct Load {
     pub mishaps: &'static [Mishap],
     /// One burst in so many is read slowly; 0 for none.
     pub slow_one_in: u64,
+    /// Clients wait up to so long before a burst, in milliseconds.
+    pub think_ms: u64,
+    /// Entries are mostly read, and never written over, so that they get as old as they may.
+    pub keeps: bool,
 }
 
 impl Default for Load {
@@ -44,6 +48,8 @@ impl Default for Load {
             mishap_one_in: 0,
             mishaps: &DEPARTURES,
             slow_one_in: 0,
+            think_ms: 0,
+            keeps: false,
         }
     }
 }

@@ -8,9 +8,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use todc_utils::specifications::Specification;
 
-/// The server judges an expiry by the time at which a wake-up began, and the machine may interrupt a wake-up: so much
-/// earlier or later than a client's clock says may a time to live end.
-const INTERRUPTED_NANOS: u64 = 500_000_000;
+/// The server counts the time to live in whole milliseconds. Otherwise its clock is ours, the machine's monotonic one: what it
+/// looks at for a request is never earlier than the call, nor later than the answer, however long it takes in between.
+const TRUNCATED_NANOS: u64 = 1_000_000;
 
 thread_local! {
     /// Steps that the checker may still take before it gives up.
@@ -80,7 +80,7 @@ impl Step {
     fn after(&self, state: Option<&Held>) -> Option<Option<Held>> {
         match (&self.event.action, &self.event.answer) {
             (action, Answer::Unknown) => Some(self.perhaps(action, state)),
-            (Action::Get { unless }, answer) => self.got(unless.as_ref(), answer, state),
+            (Action::Get { .. }, answer) => self.got(answer, state),
             (Action::Put { value, ttl_secs, condition }, answer) => {
                 self.put(*value, *ttl_secs, condition, answer, state)
             }
@@ -102,14 +102,10 @@ impl Step {
         state.is_none_or(|held| self.rules.may_evict || held.expiry.is_some_and(|expiry| expiry.from <= self.event.end))
     }
 
-    fn got(&self, unless: Option<&Version>, answer: &Answer, state: Option<&Held>) -> Option<Option<Held>> {
+    fn got(&self, answer: &Answer, state: Option<&Held>) -> Option<Option<Held>> {
         match answer {
-            Answer::Hit { value, version } if unless != Some(version) => {
-                self.there(state, Some(*value), Some(version)).map(Some)
-            }
-            Answer::NotModified { version } if unless == Some(version) => {
-                self.there(state, self.named, Some(version)).map(Some)
-            }
+            Answer::Hit { value, version } => self.there(state, Some(*value), Some(version)).map(Some),
+            Answer::NotModified { version } => self.there(state, self.named, Some(version)).map(Some),
             Answer::Missing => self.gone(state).then_some(None),
             _ => None,
         }
@@ -128,7 +124,7 @@ impl Step {
                 self.let_through(condition, !created, state)?;
                 Some(Some(Held { value, version: Some(version.clone()), expiry: self.expiry(ttl_secs) }))
             }
-            Answer::Conflict { actual } => self.stopped(condition, actual.as_ref(), state),
+            Answer::Conflict { actual } => self.stopped(actual.as_ref(), state),
             _ => None,
         }
     }
@@ -137,7 +133,7 @@ impl Step {
         match answer {
             Answer::Deleted => self.let_through(condition, true, state).map(|()| None),
             Answer::Missing => self.let_through(condition, false, state).map(|()| None),
-            Answer::Conflict { actual } => self.stopped(condition, actual.as_ref(), state),
+            Answer::Conflict { actual } => self.stopped(actual.as_ref(), state),
             _ => None,
         }
     }
@@ -153,10 +149,7 @@ impl Step {
     }
 
     /// A write was stopped by its condition, because the entry is at `actual`.
-    fn stopped(&self, condition: &Condition, actual: Option<&Version>, state: Option<&Held>) -> Option<Option<Held>> {
-        if condition.holds_for(actual) {
-            return None;
-        }
+    fn stopped(&self, actual: Option<&Version>, state: Option<&Held>) -> Option<Option<Held>> {
         match actual {
             Some(actual) => self.there(state, self.named, Some(actual)).map(Some),
             None => self.gone(state).then_some(None),
@@ -209,8 +202,8 @@ impl Step {
         let nanos = ttl_secs? * 1_000_000_000;
         let Event { call, end, .. } = *self.event;
         Some(Expiry {
-            from: (call + nanos).saturating_sub(INTERRUPTED_NANOS),
-            until: end.saturating_add(nanos + INTERRUPTED_NANOS),
+            from: (call + nanos).saturating_sub(TRUNCATED_NANOS),
+            until: end.saturating_add(nanos + TRUNCATED_NANOS),
         })
     }
 }

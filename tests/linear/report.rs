@@ -14,6 +14,10 @@ const TOLD_MAX: usize = 3;
 pub struct Judged {
     pub keys: usize,
     pub tally: BTreeMap<&'static str, usize>,
+    /// Events that were under way at the same time as a write of somebody else to the same key.
+    pub contended: usize,
+    /// How many entries must have got lost at least, without a delete.
+    pub losses: usize,
     /// How many keys no order explains.
     pub violations: usize,
     /// Some of them, with their histories, readable.
@@ -25,6 +29,8 @@ pub struct Judged {
 pub fn judge_all(events: Vec<Event>, rules: Rules) -> Judged {
     let tally = tally(&events);
     let keys = by_key(events);
+    let contended = keys.values().map(|events| contended(events)).sum();
+    let losses = keys.values().map(|events| losses(events)).sum();
     let (mut violated, mut undecided) = (Vec::new(), Vec::new());
     for (key, events) in &keys {
         match judge(events, rules) {
@@ -36,7 +42,7 @@ pub fn judge_all(events: Vec<Event>, rules: Rules) -> Judged {
     let told = |(key, events): (&String, &Vec<Event>)| (key.clone(), picture(key, events, rules));
     let violations = violated.len();
     let violated = violated.into_iter().take(TOLD_MAX).map(told).collect();
-    Judged { keys: keys.len(), tally, violations, violated, undecided }
+    Judged { keys: keys.len(), tally, contended, losses, violations, violated, undecided }
 }
 
 impl Judged {
@@ -56,7 +62,8 @@ impl Judged {
     /// If a history has no explanation, with where it is written and its text.
     #[track_caller]
     pub fn assert_linearizable(&self, run: &str, seed: u64) {
-        println!("{run}: {} events on {} keys, {:?}", self.events(), self.keys, self.tally);
+        let Self { keys, contended, losses, tally, .. } = self;
+        println!("{run}: {} events, {contended} contended, {losses} losses, {keys} keys, {tally:?}", self.events());
         let files: Vec<PathBuf> = self.violated.iter().map(|(key, text)| write(run, seed, key, text)).collect();
         let texts: Vec<&str> = self.violated.iter().map(|(_, text)| text.as_str()).collect();
         assert!(
@@ -102,4 +109,27 @@ const fn name(event: &Event) -> &'static str {
         (Answer::Unknown, Action::Get { .. }) => "unknown read",
         (Answer::Unknown, _) => "unknown write",
     }
+}
+
+/// `events` are in the order of their calls.
+fn contended(events: &[Event]) -> usize {
+    let overlaps = |(n, event): &(usize, &Event)| {
+        let is_write = |other: &&Event| other.action.writes() && other.client != event.client && other.counts();
+        let after = events[n + 1..].iter().take_while(|other| other.call < event.end);
+        // Those that began earlier and are still under way are not far.
+        let before = events[n.saturating_sub(64)..*n].iter().filter(|other| other.end > event.call);
+        after.chain(before).any(|other| is_write(&other))
+    };
+    events.iter().enumerate().filter(overlaps).count()
+}
+
+/// Between two creations of an entry there is a delete or a loss.
+fn losses(events: &[Event]) -> usize {
+    let creates = |event: &&Event| match (&event.answer, &event.action) {
+        (Answer::Written { created, .. }, _) => *created,
+        (Answer::Counted { value, .. }, Action::Incr { delta, .. }) => value == delta,
+        _ => false,
+    };
+    let deletes = |event: &&Event| matches!(event.answer, Answer::Deleted);
+    events.iter().filter(creates).count().saturating_sub(1 + events.iter().filter(deletes).count())
 }

@@ -37,11 +37,11 @@ impl Ask {
             Action::Put { value, ttl_secs, condition } => {
                 let body = put_body(key, *value, *ttl_secs);
                 let request = Request { method: "PUT", target: &target, ..Request::default() };
-                conditional(client, request, condition, Some(&body))
+                conditional(client, &request, condition, Some(&body))
             }
             Action::Delete { condition } => {
                 let request = Request { method: "DELETE", target: &target, ..Request::default() };
-                conditional(client, request, condition, None)
+                conditional(client, &request, condition, None)
             }
             Action::Incr { delta, ttl_secs } => {
                 let mut body = json!({ "key": key, "delta": delta });
@@ -166,7 +166,7 @@ fn set_item(key: &str, action: &Action) -> String {
     format!("{{\"key\":\"{key}\",{}", &put_body(key, *value, *ttl_secs)[1..])
 }
 
-fn conditional(client: &Client, request: Request<'_>, condition: &Condition, body: Option<&str>) -> Vec<u8> {
+fn conditional(client: &Client, request: &Request<'_>, condition: &Condition, body: Option<&str>) -> Vec<u8> {
     let quoted = |version: &Version| format!("\"{version}\"");
     let field = match condition {
         Condition::Always => None,
@@ -177,7 +177,7 @@ fn conditional(client: &Client, request: Request<'_>, condition: &Condition, bod
     };
     let mut headers: Vec<(&str, &str)> = field.iter().map(|(name, value)| (*name, value.as_str())).collect();
     headers.extend(body.map(|_| ("Content-Type", "application/json")));
-    client.wire(&Request { headers: &headers, body: body.map(str::as_bytes), ..request })
+    client.wire(&Request { headers: &headers, body: body.map(str::as_bytes), ..*request })
 }
 
 fn post(client: &Client, target: &str, body: &str) -> Vec<u8> {

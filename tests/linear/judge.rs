@@ -34,15 +34,21 @@ pub fn by_key(events: Vec<Event>) -> BTreeMap<String, Vec<Event>> {
     keys
 }
 
+/// Tells of each event of a history the value that belongs to the version in its answer, if the history says it anywhere;
+/// `None` if a version belongs to two values.
+pub fn named(events: &[Event]) -> Option<impl Fn(&Event) -> Option<i64> + use<>> {
+    let values = values_of_versions(events)?;
+    Some(move |event: &Event| version_seen(event).and_then(|version| values.get(version).copied()))
+}
+
 /// Judges the history of one key.
 pub fn judge(events: &[Event], rules: Rules) -> Verdict {
-    let Some(values) = values_of_versions(events) else { return Verdict::Violated };
+    let Some(named) = named(events) else { return Verdict::Violated };
     if events.iter().any(Event::contradicts_itself) {
         return Verdict::Violated;
     }
     let mut events: Vec<Event> = events.iter().filter(|event| event.counts()).cloned().collect();
-    settle(&mut events, &values);
-    let named = |event: &Event| version_seen(event).and_then(|version| values.get(version).copied());
+    settle(&mut events, &named);
     let steps = thin(&events).into_iter().map(|event| Step { named: named(&event), event: Rc::new(event), rules });
     let halves = halves(&steps.collect::<Vec<Step>>());
     if halves.is_empty() {
@@ -98,12 +104,12 @@ fn values_of_versions(events: &[Event]) -> Option<HashMap<Version, i64>> {
 
 /// A value that was seen was written before the first who saw it was answered, even if its writer never heard of it.
 /// That takes nothing away from what is possible, and much from what the checker has to try.
-fn settle(events: &mut [Event], values: &HashMap<Version, i64>) {
+fn settle(events: &mut [Event], named: &impl Fn(&Event) -> Option<i64>) {
     let mut seen: HashMap<i64, u64> = HashMap::new();
     for event in &*events {
         let value = match &event.answer {
             Answer::Hit { value, .. } => Some(*value),
-            _ => version_seen(event).and_then(|version| values.get(version).copied()),
+            _ => named(event),
         };
         if let Some(value) = value {
             let end = seen.entry(value).or_insert(NEVER);

@@ -55,7 +55,7 @@ impl Default for Load {
 }
 
 /// `LINEAR_SEED` replays the choices of a load, if not its timing.
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_secs());
     std::env::var("LINEAR_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(now)
 }

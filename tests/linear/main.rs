@@ -9,6 +9,7 @@
 mod broken;
 mod choices;
 mod client;
+mod every_order;
 mod hand_written;
 mod history;
 mod judge;

@@ -21,7 +21,7 @@ impl Session {
         ticket.asked = Some(cx.now.mono());
         #[cfg(feature = "stale-read")]
         if let Some(stale) = cx.parts.stale_reads.instead_of(&command) {
-            return self.answer_again(cx, ticket, stale);
+            return self.answer_again(cx, &ticket, stale);
         }
         let mut parcel = cx.parts.forward.blank();
         parcel.push(command);
@@ -97,7 +97,7 @@ impl Session {
 
     /// Gives an earlier answer again: the fault of a server that is built with the feature `stale-read`.
     #[cfg(feature = "stale-read")]
-    fn answer_again<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: Ticket, stale: Box<Parcel>) {
+    fn answer_again<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: &Ticket, stale: Box<Parcel>) {
         let date = cx.parts.date(cx.now);
         let mut bytes = self.outbox.begin(cx.parts);
         let written = ticket.write_outcome(&mut bytes, &date, stale.key(0), &stale.outcome(0));

@@ -8,7 +8,7 @@ use crate::parcel::Parcel;
 use crate::routing::KeyHash;
 
 /// One read of a foreign key in so many is answered with what is kept, if anything is.
-const ONE_IN: u64 = 50;
+const ONE_IN: u64 = 25;
 /// Answers that are kept, each in the place that its key's hash names.
 const PLACES: usize = 32;
 

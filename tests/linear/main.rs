@@ -6,6 +6,7 @@
 //! (`judge`), against the contract of one key (`model`). `LINEAR_SEED=… cargo test --test linear` replays the choices of a
 //! load; what no order explains is printed and written to `target/tmp`.
 
+mod anything;
 mod broken;
 mod choices;
 mod client;

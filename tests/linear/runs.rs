@@ -78,7 +78,7 @@ fn quiet() {
 }
 
 /// Runs a load while something happens to the server again and again.
-fn run_while(load: Load, server: &Server, mut trouble: impl FnMut(u64) + Send) -> Vec<Event> {
+pub fn run_while(load: Load, server: &Server, mut trouble: impl FnMut(u64) + Send) -> Vec<Event> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| (0..).take_while(|_| !stop.load(Ordering::Relaxed)).for_each(&mut trouble));
@@ -161,7 +161,7 @@ fn under_overload() {
 }
 
 /// Stops the whole server for some time, and lets it go on for some.
-fn stop_for(server: &Server, stopped_ms: u64, going_ms: u64) {
+pub fn stop_for(server: &Server, stopped_ms: u64, going_ms: u64) {
     server.signal(libc::SIGSTOP);
     thread::sleep(Duration::from_millis(stopped_ms));
     server.signal(libc::SIGCONT);

@@ -153,7 +153,7 @@ fn under_reloads() {
 #[test]
 fn under_overload() {
     let server = launch(&[("MAX_INFLIGHT", "8"), ("MAX_SHARD_MAILBOX", "2")]).start();
-    let load = Load { clients: 12, ..Load::default() };
+    let load = Load { clients: 12, mishap_one_in: 12, mishaps: &[Mishap::HalfClose], ..Load::default() };
     let judged = explained("overload", load, Rules::default(), load.run(&addresses(&server)));
     assert_many(&judged, &USUAL, 200);
     assert_none(&judged, &["too large", "mistaken", "unknown read", "unknown write"]);

@@ -37,9 +37,9 @@ fn load(random: &mut Random, fate: Fate) -> Load {
     let leaves = fate == Fate::Kept;
     Load {
         seed: random.next(),
-        clients: 6 + random.below(10) as usize,
+        clients: 6 + random.below(6) as usize,
         requests: 1_500,
-        hot: 2 + random.below(6),
+        hot: 4 + random.below(6),
         generation: if leaves { 50 } else { 200 },
         cold: if leaves { 4_000 } else { 800 },
         long_one_in: random.of(&[4, 6, 24]),

@@ -1,7 +1,7 @@
 //! The judgement of a whole run.
 
 use crate::history::{Action, Answer, Event};
-use crate::judge::{Verdict, by_key, judge, picture};
+use crate::judge::{Verdict, by_key, first_unexplained, judge, picture};
 use crate::model::Rules;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +22,8 @@ pub struct Judged {
     pub violations: usize,
     /// Some of them, with their histories, readable.
     pub violated: Vec<(String, String)>,
-    pub undecided: Vec<String>,
+    /// The keys to which too much happened at the same time.
+    pub undecided: Vec<(String, String)>,
 }
 
 /// Judges all keys of a run.
@@ -36,10 +37,12 @@ pub fn judge_all(events: Vec<Event>, rules: Rules) -> Judged {
         match judge(events, rules) {
             Verdict::Linearizable => {}
             Verdict::Violated => violated.push((key, events)),
-            Verdict::Undecided => undecided.push(key.clone()),
+            Verdict::Undecided => undecided.push((key.clone(), picture(key, events, None))),
         }
     }
-    let told = |(key, events): (&String, &Vec<Event>)| (key.clone(), picture(key, events, rules));
+    let told = |(key, events): (&String, &Vec<Event>)| {
+        (key.clone(), picture(key, events, Some(first_unexplained(events, rules))))
+    };
     let violations = violated.len();
     let violated = violated.into_iter().take(TOLD_MAX).map(told).collect();
     Judged { keys: keys.len(), tally, contended, losses, violations, violated, undecided }
@@ -72,7 +75,8 @@ impl Judged {
             self.violations,
             texts.join("\n")
         );
-        assert!(self.undecided.is_empty(), "{run}, LINEAR_SEED={seed}: too much at once for {:?}", self.undecided);
+        let files: Vec<PathBuf> = self.undecided.iter().map(|(key, text)| write(run, seed, key, text)).collect();
+        assert!(files.is_empty(), "{run}, LINEAR_SEED={seed}: too much at the same time, see {files:?}");
     }
 }
 

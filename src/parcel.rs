@@ -53,8 +53,8 @@ pub struct Parcel {
     pub from: ShardId,
     /// The core that it is for.
     pub to: ShardId,
-    /// When it was sent. A wake-up of its owner may have begun before and been interrupted since: what is asked for counts as
-    /// asked for no earlier than this.
+    /// When it was sent. A wake-up of its owner may have begun before and been interrupted since: what is asked for
+    /// counts as asked for no earlier than this.
     pub sent: Mono,
     /// The owner refuses commands that it sees after this moment. Only the owner decides, so the sender never calls
     /// a write failed that then takes place.

@@ -1,4 +1,5 @@
-//! A fault, for tests only: now and then a core gives an answer of another core's again instead of asking for a new one.
+//! A fault, for tests only: now and then a core gives an answer of another core's again instead of asking for a new
+//! one.
 //!
 //! Only the feature `stale-read` compiles this, and the release profile refuses it. `tests/linear` builds a server
 //! with it, to see that its checker notices. Everything else of that server is as it should be.

@@ -1,5 +1,5 @@
-//! A core looks at the clock when a wake-up begins, and may be interrupted then for as long as the machine likes. What other
-//! cores send it meanwhile was asked for later than that.
+//! A core looks at the clock when a wake-up begins, and may be interrupted then for as long as the machine likes. What
+//! other cores send it meanwhile was asked for later than that.
 
 use crate::cores::{Answer, Cores, Peer, get, put_json};
 

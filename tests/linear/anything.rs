@@ -10,7 +10,8 @@ use crate::runs::{launch, run_while, stop_for};
 
 const ROUNDS: u64 = 3;
 
-/// What may happen to entries in a round. Lost connections go with neither kind of loss, so that the model needs no guess.
+/// What may happen to entries in a round. Lost connections go with neither kind of loss, so that the model needs no
+/// guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Evicted,

@@ -67,7 +67,8 @@ impl Caller<'_> {
         }
     }
 
-    /// A write of a value that no other write has, and that no sum reaches: it tells the client, and which of its writes.
+    /// A write of a value that no other write has, and that no sum reaches: it tells the client, and which of its
+    /// writes.
     fn put(&mut self, condition: Condition) -> Action {
         self.written += 1;
         let value = (self.number() + 1) * 100_000_000_000_000 + self.written * 1_000_000_000;

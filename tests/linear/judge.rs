@@ -34,8 +34,8 @@ pub fn by_key(events: Vec<Event>) -> BTreeMap<String, Vec<Event>> {
     keys
 }
 
-/// Tells of each event of a history the value that belongs to the version in its answer, if the history says it anywhere;
-/// `None` if a version belongs to two values.
+/// Tells of each event of a history the value that belongs to the version in its answer, if the history says it
+/// anywhere; `None` if a version belongs to two values.
 pub fn named(events: &[Event]) -> Option<impl Fn(&Event) -> Option<i64> + use<>> {
     let values = values_of_versions(events)?;
     Some(move |event: &Event| version_seen(event).and_then(|version| values.get(version).copied()))
@@ -49,7 +49,8 @@ pub fn judge(events: &[Event], rules: Rules) -> Verdict {
     }
     let mut events: Vec<Event> = events.iter().filter(|event| event.counts()).cloned().collect();
     settle(&mut events, &named);
-    // What may have happened need not have: mostly all is explained without what nobody has ever seen, which is much less to try.
+    // What may have happened need not have: mostly all is explained without what nobody has ever seen, which is much
+    // less to try.
     let seen: Vec<Event> = events.iter().filter(|event| event.end != NEVER).cloned().collect();
     match search(&seen, &named, rules) {
         Verdict::Violated | Verdict::Undecided if seen.len() < events.len() => search(&events, &named, rules),
@@ -135,9 +136,9 @@ fn settle(events: &mut [Event], named: &impl Fn(&Event) -> Option<i64>) {
 
 /// Of those who only saw an entry at some version, leaves the one that was answered first and the one that asked last.
 ///
-/// A version is there for one stretch of time. All who saw it have an explanation if that stretch begins before the first of
-/// their ends and ends after the last of their calls; so these two stand for all, and the checker needs not try in which
-/// order of many readers nothing happens.
+/// A version is there for one stretch of time. All who saw it have an explanation if that stretch begins before the
+/// first of their ends and ends after the last of their calls; so these two stand for all, and the checker needs not
+/// try in which order of many readers nothing happens.
 fn thin(events: &[Event]) -> Vec<Event> {
     let mut kept: HashMap<Version, (usize, usize)> = HashMap::new();
     for (number, event) in events.iter().enumerate() {

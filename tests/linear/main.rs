@@ -1,10 +1,10 @@
-//! Every key of a live server behaves as if all operations on it, from whichever connection to whichever core, took place one
-//! after the other, each between its call and its answer.
+//! Every key of a live server behaves as if all operations on it, from whichever connection to whichever core, took
+//! place one after the other, each between its call and its answer.
 //!
 //! Many connections to every port of a server record what they ask for and what they are told (`client`, `choices`,
 //! `mishap`). A checker that nobody here wrote (`todc-utils`) looks for an order that explains all of it, key by key
-//! (`judge`), against the contract of one key (`model`). `LINEAR_SEED=… cargo test --test linear` replays the choices of a
-//! load; what no order explains is printed and written to `target/tmp`.
+//! (`judge`), against the contract of one key (`model`). `LINEAR_SEED=… cargo test --test linear` replays the choices
+//! of a load; what no order explains is printed and written to `target/tmp`.
 
 mod anything;
 mod broken;

@@ -40,8 +40,8 @@ impl Mishap {
         if matches!(self, Self::CloseMidRequest | Self::ResetMidRequest | Self::Stall) { burst - 1 } else { burst }
     }
 
-    /// How many bytes of a request of `len` are sent before the mishap happens; whoever stalls does so in the body if there is
-    /// one.
+    /// How many bytes of a request of `len` are sent before the mishap happens; whoever stalls does so in the body if
+    /// there is one.
     pub fn cut(self, len: usize, random: &mut Random) -> usize {
         if self == Self::Stall { len - 1 } else { random.below(len as u64) as usize }
     }

@@ -8,8 +8,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use todc_utils::specifications::Specification;
 
-/// The server counts the time to live in whole milliseconds. Otherwise its clock is ours, the machine's monotonic one: what it
-/// looks at for a request is never earlier than the call, nor later than the answer, however long it takes in between.
+/// The server counts the time to live in whole milliseconds. Otherwise its clock is ours, the machine's monotonic one:
+/// what it looks at for a request is never earlier than the call, nor later than the answer, however long it takes in
+/// between.
 const TRUNCATED_NANOS: u64 = 1_000_000;
 
 thread_local! {
@@ -173,8 +174,8 @@ impl Step {
         Some(Some(Held { value: *value, version: Some(version.clone()), expiry }))
     }
 
-    /// What becomes of the key if a write takes place of which nobody knows whether it did. Runs in which entries can get
-    /// lost have no such writes, so that this needs no guess.
+    /// What becomes of the key if a write takes place of which nobody knows whether it did. Runs in which entries can
+    /// get lost have no such writes, so that this needs no guess.
     fn perhaps(&self, action: &Action, state: Option<&Held>) -> Option<Held> {
         let version = state.and_then(|held| held.version.as_ref());
         let allowed = |condition: &Condition| match condition {

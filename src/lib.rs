@@ -48,4 +48,9 @@ pub mod runtime;
 pub mod session;
 pub mod shard;
 pub mod site;
+#[cfg(feature = "stale-read")]
+pub mod stale;
 pub mod time;
+
+#[cfg(all(feature = "stale-read", not(debug_assertions)))]
+compile_error!("the feature stale-read makes a server that is wrong on purpose: it is for tests, and nobody's release");

@@ -53,6 +53,9 @@ pub struct Parcel {
     pub from: ShardId,
     /// The core that it is for.
     pub to: ShardId,
+    /// When it was sent. A wake-up of its owner may have begun before and been interrupted since: what is asked for
+    /// counts as asked for no earlier than this.
+    pub sent: Mono,
     /// The owner refuses commands that it sees after this moment. Only the owner decides, so the sender never calls
     /// a write failed that then takes place.
     pub deadline: Mono,
@@ -75,7 +78,8 @@ impl Parcel {
             id: ParcelId(0),
             from,
             to: from,
-            deadline: Mono::from_nanos(0),
+            sent: Mono::default(),
+            deadline: Mono::default(),
             shard_nanos: 0,
             work: Work::Commands,
             commands: SmallVec::new(),
@@ -88,6 +92,7 @@ impl Parcel {
     /// Empties the parcel for its next journey. Its buffers are kept unless they grew large.
     pub fn clear(&mut self) {
         self.work = Work::Commands;
+        self.sent = Mono::default();
         self.shard_nanos = 0;
         self.commands.clear();
         self.outcomes.clear();

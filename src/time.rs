@@ -70,6 +70,12 @@ impl Now {
         self.mono
     }
 
+    /// This moment, or the moment `mono` if that is later.
+    #[must_use]
+    pub fn no_earlier_than(self, mono: Mono) -> Self {
+        Self { mono: self.mono.max(mono), ..self }
+    }
+
     /// The moment on the wall clock.
     #[must_use]
     pub const fn unix(self) -> UnixMillis {

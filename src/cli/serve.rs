@@ -20,6 +20,13 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    #[cfg(feature = "stale-read")]
+    {
+        complain(
+            "THIS SERVER GIVES STALE ANSWERS ON PURPOSE: it was built with the feature stale-read, for tests only",
+        );
+        tracing::error!("this server was built with the feature stale-read: it gives stale answers on purpose");
+    }
     let code = runtime::serve(config, sources, &log);
     drop(log);
     code

@@ -352,6 +352,7 @@ fn nanos_between(began: Option<Mono>, ended: Option<Mono>) -> u64 {
 impl Parts {
     /// Carries out the work of a parcel on this core, whoever sent it.
     pub(crate) fn carry_out(&mut self, now: Now, host: &mut impl Host, parcel: &mut Parcel) {
+        let now = now.no_earlier_than(parcel.sent);
         match &mut parcel.work {
             Work::Commands => {
                 let began = if parcel.is_quick() { None } else { host.moment() };

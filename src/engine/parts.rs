@@ -267,6 +267,9 @@ pub struct Parts {
     busy: Busy,
     /// What hot keys and slow requests take, in bytes, as of the last tick.
     insight_bytes: u64,
+    /// Answers that this core will give again although they may be old.
+    #[cfg(feature = "stale-read")]
+    pub(crate) stale_reads: crate::stale::StaleReads,
 }
 
 /// Empty buffers for answers; the one that was used last is given first.
@@ -370,6 +373,8 @@ impl Parts {
             slow_log: SlowLog::default(),
             busy: Busy::default(),
             insight_bytes: 0,
+            #[cfg(feature = "stale-read")]
+            stale_reads: crate::stale::StaleReads::default(),
         }
     }
 
@@ -524,6 +529,7 @@ impl Parts {
             let full = if is_commands { BackpressureReason::MaxInflight } else { BackpressureReason::ControlLaneFull };
             return Err((parcel, full));
         }
+        parcel.sent = now.mono();
         parcel.deadline = now.mono().plus_millis(self.settings.request_timeout_ms);
         self.forward.enter(&mut parcel, to, waiter);
         match host.send(parcel) {

@@ -19,6 +19,10 @@ impl Session {
             return;
         }
         ticket.asked = Some(cx.now.mono());
+        #[cfg(feature = "stale-read")]
+        if let Some(stale) = cx.parts.stale_reads.instead_of(&command) {
+            return self.answer_again(cx, &ticket, stale);
+        }
         let mut parcel = cx.parts.forward.blank();
         parcel.push(command);
         let waiter = Waiter::Slot { conn: self.id, slot: self.outbox.next_slot() };
@@ -86,7 +90,19 @@ impl Session {
         let stream = written.tail.map(|leased| leased.stream(self.id, parcel.to));
         let rest = stream.map(|stream| super::outbox::Piece::Stream(Box::new(stream)));
         self.outbox.finish_slot(cx, slot, bytes, rest, answered);
+        #[cfg(feature = "stale-read")]
+        let Some(parcel) = cx.parts.stale_reads.keep(parcel) else { return };
         cx.parts.forward.recycle(parcel);
+    }
+
+    /// Gives an earlier answer again: the fault of a server that is built with the feature `stale-read`.
+    #[cfg(feature = "stale-read")]
+    fn answer_again<H: Host>(&mut self, cx: &mut Context<'_, H>, ticket: &Ticket, stale: Box<Parcel>) {
+        let date = cx.parts.date(cx.now);
+        let mut bytes = self.outbox.begin(cx.parts);
+        let written = ticket.write_outcome(&mut bytes, &date, stale.key(0), &stale.outcome(0));
+        self.outbox.finish(cx, bytes, None, ticket.answered(self.id, written.status, cx.now.mono()));
+        cx.parts.forward.recycle(stale);
     }
 
     /// Answers with `failure` at once.

@@ -289,6 +289,11 @@ impl Cores {
         }
     }
 
+    /// The clock shows another time, and nobody takes note of it yet.
+    pub const fn set_clock_ms(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+    }
+
     /// One slice of upkeep at the core `core`; true if there is more to do.
     pub fn tick_slice(&mut self, core: usize) -> bool {
         let now = self.now();

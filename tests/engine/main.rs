@@ -8,6 +8,7 @@ mod bytes;
 mod cores;
 mod draining;
 mod in_flight;
+mod lagging;
 mod leases;
 mod lent;
 mod memory;

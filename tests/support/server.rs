@@ -6,6 +6,7 @@ use super::metrics::Metrics;
 use super::{PATIENCE, eventually};
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -21,6 +22,7 @@ pub struct Launch {
     env: Vec<(String, String)>,
     args: Vec<String>,
     prefix: Vec<String>,
+    program: Option<PathBuf>,
 }
 
 impl Launch {
@@ -29,7 +31,7 @@ impl Launch {
         let defaults =
             [("HOST", "127.0.0.1"), ("PORT", "0"), ("API_TOKEN", TOKEN), ("MEMORY_BUDGET_BYTES", "268435456")];
         let env = defaults.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { env, args: Vec::new(), prefix: Vec::new() }
+        Self { env, args: Vec::new(), prefix: Vec::new(), program: None }
     }
 
     /// Adds arguments.
@@ -50,6 +52,13 @@ impl Launch {
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.env.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Starts this program instead of the server built with the tests.
+    #[must_use]
+    pub fn program(mut self, path: PathBuf) -> Self {
+        self.program = Some(path);
         self
     }
 
@@ -105,8 +114,9 @@ impl Launch {
     }
 
     fn spawn(&self) -> (Child, Output) {
-        let program = std::env::var("SERVER_BINARY");
-        let program = program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_cache-service"));
+        let named = std::env::var("SERVER_BINARY");
+        let usual = named.as_deref().unwrap_or(env!("CARGO_BIN_EXE_cache-service"));
+        let program = self.program.as_ref().map_or(usual, |path| path.to_str().expect("a path of text"));
         let mut words = self.prefix.iter().map(String::as_str).chain([program]);
         let mut command = Command::new(words.next().expect("there is a program at least"));
         command.args(words);

@@ -1,0 +1,7 @@
+//! The server, built with the feature `stale-read`: see `src/stale.rs`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cache_service::cli::run(std::env::args_os())
+}

@@ -66,12 +66,11 @@ fn arguments(host: &str, token_file: Option<&Path>, lines: &[u8]) -> BTreeMap<&'
     arguments
 }
 
-/// Whether the word that stands for a secret is only given as one: in lines that set the token, or in the token file.
+/// Whether the word that stands for a secret is only given as one: once in a line that sets the token.
 fn is_secret_hidden(data: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(data);
+    let lines = data.split(|byte| matches!(*byte, b'\n' | b'\r' | SEPARATOR)).map(String::from_utf8_lossy);
     let sets_token = |line: &str| line.trim_start().to_ascii_lowercase().starts_with("api_token");
-    let lines = text.split(['\n', '\r', '\u{fffd}']);
-    lines.filter(|line| line.contains(SECRET)).all(|line| sets_token(line) && line.matches(SECRET).count() == 1)
+    lines.filter(|line| line.contains(SECRET)).all(|line| sets_token(&line) && line.matches(SECRET).count() == 1)
 }
 
 fn check(sources: &Sources, hides: bool) {

@@ -72,5 +72,5 @@ fn a_configuration_is_good_or_its_problems_are_told() {
 
 #[test]
 fn a_shard_does_what_the_model_does_whatever_is_chosen() {
-    explore(bodies::SHARD, 1_000);
+    explore(bodies::SHARD, 500);
 }

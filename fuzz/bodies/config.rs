@@ -66,11 +66,15 @@ fn arguments(host: &str, token_file: Option<&Path>, lines: &[u8]) -> BTreeMap<&'
     arguments
 }
 
-/// Whether the word that stands for a secret is only given as one: once in a line that sets the token.
+/// Whether the word that stands for a secret is only given as one: once in a line, behind the name of the token.
 fn is_secret_hidden(data: &[u8]) -> bool {
     let lines = data.split(|byte| matches!(*byte, b'\n' | b'\r' | SEPARATOR)).map(String::from_utf8_lossy);
-    let sets_token = |line: &str| line.trim_start().to_ascii_lowercase().starts_with("api_token");
     lines.filter(|line| line.contains(SECRET)).all(|line| sets_token(&line) && line.matches(SECRET).count() == 1)
+}
+
+fn sets_token(line: &str) -> bool {
+    let line = line.trim_start().to_ascii_lowercase();
+    line.strip_prefix("api_token").is_some_and(|rest| rest.trim_start().starts_with('='))
 }
 
 fn check(sources: &Sources, hides: bool) {

@@ -6,6 +6,8 @@
 #[path = "../../fuzz/bodies/mod.rs"]
 mod bodies;
 mod corpus;
+#[path = "../api/framing_cases.rs"]
+mod framing_cases;
 mod mutation;
 
 use bodies::Body;
@@ -15,7 +17,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Calls `body` with what is kept for it, and with `cases` mutations of that.
 fn explore(body: Body, cases: usize) {
-    let corpus = Corpus::of(body.name);
+    explore_with(body, cases, Vec::new());
+}
+
+/// The same, with `further` inputs.
+fn explore_with(body: Body, cases: usize, further: Vec<Vec<u8>>) {
+    let corpus = Corpus::of(body.name, further);
     for input in corpus.inputs() {
         call(body, input);
     }
@@ -40,14 +47,20 @@ fn call(body: Body, input: &[u8]) {
     }
 }
 
+/// The requests whose framing `tests/api` asks a live server for, each behind `prefix`.
+fn framing_cases(prefix: &[u8]) -> Vec<Vec<u8>> {
+    framing_cases::CASES.iter().map(|case| [prefix, case.bytes].concat()).collect()
+}
+
 #[test]
 fn requests_are_answered_once_each_however_they_are_cut() {
-    explore(bodies::SESSION, 4_000);
+    // One core, cut once.
+    explore_with(bodies::SESSION, 4_000, framing_cases(&[0, 1, 60, 0]));
 }
 
 #[test]
 fn a_proxy_sees_the_requests_that_we_see() {
-    explore(bodies::FRAMING, 40_000);
+    explore_with(bodies::FRAMING, 40_000, framing_cases(b""));
 }
 
 #[test]

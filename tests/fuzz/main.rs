@@ -7,6 +7,7 @@
 mod bodies;
 mod corpus;
 #[path = "../api/framing_cases.rs"]
+#[expect(dead_code, reason = "what becomes of them is for tests/api")]
 mod framing_cases;
 mod mutation;
 

@@ -1,5 +1,5 @@
-//! A TOML file, an environment file, a token file and a command line, each any bytes: a configuration, or problems of which
-//! each says in one line what is wrong and where; no token is ever shown.
+//! A TOML file, an environment file, a token file and a command line, each any bytes: a configuration, or problems of
+//! which each says in one line what is wrong and where; no token is ever shown.
 
 use super::tape::Tape;
 use cache_service::config::{Config, Sources, settings};

@@ -1,9 +1,9 @@
-//! Where requests begin and end, to us and to the parser of a proxy: `kawa`, which Sōzu reads HTTP/1.1 with. It is made of
-//! nom's combinators and has nothing in common with httparse.
+//! Where requests begin and end, to us and to the parser of a proxy: `kawa`, which Sōzu reads HTTP/1.1 with. It is
+//! made of nom's combinators and has nothing in common with httparse.
 //!
-//! We may refuse what the proxy takes: then our connection ends, and nothing behind it is ever read. Where both of us go on,
-//! both must have seen the same request, up to the same byte. What the proxy refuses and we take must be of a kind that is
-//! listed here: see [`Stricter`].
+//! We may refuse what the proxy takes: then our connection ends, and nothing behind it is ever read. Where both of us
+//! go on, both must have seen the same request, up to the same byte. What the proxy refuses and we take must be of a
+//! kind that is listed here: see [`Stricter`].
 
 use super::requests::{self, Request, Rest};
 use cache_service::protocol::familiar::FamiliarHeads;

@@ -29,7 +29,8 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// The text with each half of a surrogate pair that stands alone replaced: to us it is U+FFFD, to `serde_json` no string.
+/// The text with each half of a surrogate pair that stands alone replaced: to us it is U+FFFD, to `serde_json` no
+/// string.
 fn without_lone_surrogates(body: &[u8]) -> Vec<u8> {
     let mut text = body.to_vec();
     let unit = |text: &[u8], at: usize| {

@@ -1,7 +1,7 @@
 //! What is fuzzed: functions that take bytes and panic where a promise is broken.
 //!
-//! cargo-fuzz calls them from `fuzz_targets`, where it sees which bytes lead to new code. `cargo test --test fuzz` calls
-//! the same functions with the kept corpus and with mutations of it, on the stable toolchain.
+//! cargo-fuzz calls them from `fuzz_targets`, where it sees which bytes lead to new code. `cargo test --test fuzz`
+//! calls the same functions with the kept corpus and with mutations of it, on the stable toolchain.
 
 mod config;
 mod fields;

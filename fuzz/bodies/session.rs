@@ -1,5 +1,5 @@
-//! Bytes that a client sends, in whatever pieces: every request has one answer, the same one however it was cut, and the
-//! connection leaves nothing behind.
+//! Bytes that a client sends, in whatever pieces: every request has one answer, the same one however it was cut, and
+//! the connection leaves nothing behind.
 
 use super::requests::{self, Rest};
 use super::tape::{Tape, pieces};
@@ -69,8 +69,8 @@ fn expanded(input: &[u8]) -> Vec<u8> {
 struct Answer {
     status: u16,
     closes: bool,
-    /// `None` for pages about the server itself, which tell of buffers, and where something is malformed in more than one
-    /// way: which of them is told depends on how much of it has come.
+    /// `None` for pages about the server itself, which tell of buffers, and where something is malformed in more than
+    /// one way: which of them is told depends on how much of it has come.
     body: Option<Vec<u8>>,
 }
 
@@ -82,8 +82,8 @@ impl Answer {
     }
 }
 
-/// The answers must be the same however the bytes were cut. Pages may be refused while answers that were not taken fill the
-/// buffers. A request that is refused and that waits to be told to send
+/// The answers must be the same however the bytes were cut. Pages may be refused while answers that were not taken
+/// fill the buffers. A request that is refused and that waits to be told to send
 /// its body ends the connection if the body was not there yet: nobody knows whether it will come.
 fn assert_same(heads: &[(Method, bool)], whole: &[Answer], cut: &[Answer]) {
     for (number, (whole, cut)) in whole.iter().zip(cut).enumerate() {

@@ -1,5 +1,5 @@
-//! Commands, time, upkeep, budgets, leases and reservations on a shard, beside the model of `tests/model`; what that test
-//! leaves to chance is read from the input.
+//! Commands, time, upkeep, budgets, leases and reservations on a shard, beside the model of `tests/model`; what that
+//! test leaves to chance is read from the input.
 
 #[path = "../../tests/model/ask.rs"]
 mod ask;

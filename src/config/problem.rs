@@ -1,6 +1,6 @@
 //! What is wrong with a configuration: every mistake at once, one line each.
 
-use super::settings::Setting;
+use super::settings::{self, Setting};
 use std::fmt;
 
 /// Longest value that a problem shows, in characters.
@@ -23,7 +23,7 @@ impl Problem {
     pub fn refused_since(setting: &Setting, value: &str, source: &str, reason: &str) -> Self {
         let shown = match value {
             "" => String::new(),
-            _ if setting.is_secret() => "=(hidden)".to_owned(),
+            _ if setting.is_secret() || sets_secret(value) => "=(hidden)".to_owned(),
             _ => format!("={}", quoted(value)),
         };
         let (separator, reason) = if reason.is_empty() { ("", "") } else { (": ", reason) };
@@ -72,6 +72,13 @@ pub(super) fn unknown_name(name: &str) -> String {
     if could_be_ours && name.len() <= NAME_CHARS_MAX { quoted(name) } else { "(hidden)".to_owned() }
 }
 
+/// Whether a value has the next line in it, and that sets a token: a quote or a backslash too many does this.
+pub(super) fn sets_secret(value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    let secrets = settings::ALL.iter().filter(|setting| setting.is_secret());
+    secrets.flat_map(|setting| value.split(setting.key).skip(1)).any(|rest| rest.trim_start().starts_with('='))
+}
+
 /// The value in quotes, its control characters escaped, cut where it becomes unreasonably long.
 pub(super) fn quoted(value: &str) -> String {
     let mut shown: String = value.chars().take(SHOWN_CHARS_MAX).collect();
@@ -92,7 +99,6 @@ pub(crate) fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings;
     use super::*;
 
     #[test]
@@ -117,6 +123,16 @@ mod tests {
         for secret in ["5f1d2c3b", "c2VjcmV0", "Api_Token", &"x".repeat(33), "a b", "\u{e9}"] {
             assert_eq!(unknown_name(secret), "(hidden)");
         }
+    }
+
+    #[test]
+    fn a_token_that_has_slipped_into_another_value_is_not_shown() {
+        for value in ["1API_TOKEN=s3cret", "1\napi_token = s3cret", "a API_TOKEN_FILE=x API_TOKEN=s3cret"] {
+            let problem = Problem::refused(&settings::MAX_ITEM_BYTES, value, "the environment file");
+            assert!(!problem.to_string().contains("s3cret"), "{problem}");
+        }
+        let problem = Problem::refused(&settings::API_TOKEN_FILE, "/run/secrets/api_token", "the environment file");
+        assert!(problem.to_string().contains("/run/secrets/api_token"), "{problem}");
     }
 
     #[test]

@@ -266,6 +266,13 @@ impl Shard {
         (self.committed(), self.slack(), self.log.geometry().block_bytes())
     }
 
+    /// The bytes that are set aside for values being received. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn reserved_bytes(&self) -> u64 {
+        self.budget.reserved()
+    }
+
     /// Time never goes back here, even if it should for the caller: what has expired stays expired.
     fn observe(&mut self, now: Now) -> Now {
         self.latest = self.latest.max(now.mono());

@@ -55,7 +55,7 @@ fn load(random: &mut Random, fate: Fate) -> Load {
 }
 
 fn round(seed: u64) {
-    let mut random = Random(seed);
+    let mut random = Random::Seed(seed);
     let fate = random.of(&[Fate::Evicted, Fate::Expired, Fate::Kept]);
     let (variables, load) = (server(&mut random, fate), load(&mut random, fate));
     let (stopped_ms, going_ms) = (random.below(20), 5 + random.below(40));

@@ -39,7 +39,7 @@ pub struct Caller<'l> {
 impl<'l> Caller<'l> {
     pub fn new(number: usize, load: Load, keys: &'l Keys, addresses: &'l [SocketAddr], began: Instant) -> Self {
         // Far from each other in the one sequence of all numbers, or clients would follow in each other's steps.
-        let random = Random(Random(load.seed).next() ^ Random(1 << 32 | number as u64).next());
+        let random = Random::Seed(Random::Seed(load.seed).next() ^ Random::Seed(1 << 32 | number as u64).next());
         let words = Client::new(addresses[0]);
         let (connection, events, seen, latest) = (None, Vec::new(), HashMap::new(), None);
         Self { number, load, keys, addresses, began, random, words, connection, events, seen, latest, written: 0 }

@@ -136,11 +136,11 @@ impl Made {
 #[test]
 fn verdicts_are_those_of_trying_every_order() {
     println!("LINEAR_SEED={}", seed());
-    let mut seeds = Random(seed());
+    let mut seeds = Random::Seed(seed());
     let mut count = [0, 0];
     for number in 0..HISTORIES {
         let rules = Rules { may_evict: number % 4 == 3 };
-        let made = Made { random: Random(seeds.next()), held: None, written: 0 };
+        let made = Made { random: Random::Seed(seeds.next()), held: None, written: 0 };
         let events = made.history(number % 2 == 1);
         let expected = by_definition(&events, rules);
         let verdict = if expected { Verdict::Linearizable } else { Verdict::Violated };

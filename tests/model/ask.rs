@@ -1,7 +1,7 @@
 //! Random questions.
 
-use crate::naive::Ask;
-use crate::random::Random;
+use super::naive::Ask;
+use super::random::Random;
 use cache_service::command::{Conditions, ValueKind, Version, VersionSet};
 use cache_service::limits::{BLOB_CHUNK_BYTES, INLINE_VALUE_BYTES_MAX};
 use cache_service::time::Ttl;

@@ -1,8 +1,8 @@
 //! A shard and its model, asked the same.
 
-use crate::ask::random_ask;
-use crate::naive::{Ask, Entry, Known, Naive, counted, sum};
-use crate::random::Random;
+use super::ask::random_ask;
+use super::naive::{Ask, Entry, Known, Naive, counted, sum};
+use super::random::Random;
 use cache_service::blob::Blob;
 use cache_service::command::{
     Command, Expires, LeaseId, Meta, Outcome, Payload, Put, Refusal, Value, ValueKind, Verb, Version,

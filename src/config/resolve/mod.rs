@@ -1,6 +1,6 @@
 //! From the text of each setting to a [`Config`], or to every reason why there is none.
 
-use super::problem::{Problem, Problems, one_line};
+use super::problem::{Problem, Problems, one_line, sets_secret};
 use super::raw::{self, Raw, Sourced, Sources};
 use super::settings::{self, Allowed, Setting};
 use super::token::{self, Token};
@@ -271,7 +271,11 @@ impl Reader {
     fn entries(&self) -> Vec<Entry> {
         let entry = |setting: &&'static Setting| match self.raw.find(setting) {
             Some(value) => {
-                let text = if setting.is_secret() { masked(&value.text) } else { one_line(&value.text) };
+                let text = match setting.is_secret() {
+                    true => masked(&value.text),
+                    false if sets_secret(&value.text) => "(hidden)".to_owned(),
+                    false => one_line(&value.text),
+                };
                 Entry { name: setting.name, value: text, source: one_line(&value.source) }
             }
             None => Entry { name: setting.name, value: String::new(), source: raw::default_source(setting) },

@@ -18,6 +18,7 @@ mod load;
 mod mishap;
 mod model;
 #[path = "../model/random.rs"]
+#[expect(dead_code, reason = "here all chance comes from seeds")]
 mod random;
 mod report;
 mod requests;

@@ -385,6 +385,13 @@ impl Parts {
         self.buffer_bytes = self.buffer_bytes - before + after;
     }
 
+    /// What the buffers of all connections take, in bytes. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn connection_bytes(&self) -> u64 {
+        self.buffer_bytes
+    }
+
     /// Tells the shard of what has changed in this wake-up.
     pub(crate) fn count_buffers_if_changed(&mut self) {
         if self.buffer_bytes != self.buffer_bytes_told {

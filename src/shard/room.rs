@@ -167,6 +167,13 @@ impl Shard {
         fits
     }
 
+    /// What is set aside, in bytes. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn reserved_bytes(&self) -> u64 {
+        self.budget.reserved()
+    }
+
     /// Gives back what was set aside.
     ///
     /// # Panics

@@ -124,3 +124,8 @@ pub fn tell_of(plan: &Plan, failure: &Failure) -> ! {
     println!("SIM_PLAN={} cargo test --test sim", path.display());
     panic!("SIM_SEED={}: {}: {}", plan.seed, shrunk.failure.kind, shrunk.failure.text);
 }
+
+/// The first plan of so many seeds in which a fault is found, and how.
+pub fn find(fault: Fault, seeds: u64) -> Option<(Plan, Failure)> {
+    (1..=seeds).map(Plan::of).find_map(|plan| follow(&plan, Some(fault)).run.err().map(|failure| (plan, failure)))
+}

@@ -49,6 +49,8 @@ pub struct Connection {
     pub receives: bool,
     pub lingers: bool,
     pub is_closed: bool,
+    /// How long nothing had moved when the core closed it.
+    pub silent_ms: u64,
     /// The core wants to be told when the client has taken bytes.
     pub awaits_room: bool,
     /// What the kernel has for the client.
@@ -56,6 +58,8 @@ pub struct Connection {
     pub told_of_end: bool,
     /// The client has heard an answer after which there is no other.
     pub is_over: bool,
+    /// A long body was refused; the connection ends if too much of it still comes.
+    pub drops_body: bool,
     /// When the client did anything last, or its core did anything for it.
     pub moved_ms: u64,
     /// Bytes of the client that have reached the core.
@@ -77,7 +81,7 @@ pub struct Client {
     known: HashMap<u8, u64>,
 }
 
-/// Most unanswered requests of a client, and of those that it has waiting on one key.
+/// Most unanswered requests of a client.
 pub const UNANSWERED_MAX: usize = 40;
 
 /// The name of a key on the wire; one of them needs to be encoded.
@@ -196,7 +200,6 @@ impl Client {
         }
     }
 }
-
 
 /// What a request asks of each key, as it is made up.
 struct Ops<'n> {
@@ -319,7 +322,7 @@ impl Expected {
     /// What an answer tells of each key; `wall_ms` is how far the wall clock is ahead.
     pub fn told(&self, answer: &Answer, wall_ms: u64) -> Result<Vec<Told>, String> {
         let told = match (self.kind, answer.status) {
-            (Kind::Page, 200 | 503) => return Ok(Vec::new()),
+            (Kind::Page, 200 | 408 | 503) => return Ok(Vec::new()),
             (Kind::Wrong(status), told) if told == status || matches!(told, 503 | 408) => return Ok(Vec::new()),
             (Kind::Wrong(_) | Kind::Page, _) => Err(format!("{} {}", answer.status, answer.text())),
             (_, 408 | 413 | 503) => return Ok(vec![Told::Failed; self.ops.len()]),

@@ -64,7 +64,7 @@ impl Fault {
     ];
 }
 
-/// Says when a fault strikes: at every third opportunity.
+/// Says when a fault strikes: at every other opportunity.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
     what: Option<Fault>,
@@ -87,6 +87,6 @@ impl Faults {
             return false;
         }
         self.opportunities += 1;
-        self.opportunities.is_multiple_of(3)
+        self.opportunities.is_multiple_of(2)
     }
 }

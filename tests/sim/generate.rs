@@ -38,7 +38,8 @@ impl Plan {
         let mut chance = Chance(seed);
         let moods = [Mood::Gentle, Mood::Mixed, Mood::Mixed, Mood::Tight, Mood::Tight, Mood::Jammed, Mood::Rude];
         let mood = chance.of(&moods);
-        let cores = chance.between(1, 8).min(chance.between(1, 8)) as u16;
+        let most = if mood == Mood::Tight { 3 } else { 8 };
+        let cores = chance.between(1, most).min(chance.between(1, most)) as u16;
         let clients = chance.between(1, CLIENTS_MAX);
         let rules = first_rules(&mut chance, mood);
         let shape = Shape {
@@ -167,12 +168,13 @@ impl Generator {
     fn value(&mut self) -> Value {
         let is_tight = self.mood == Mood::Tight;
         let longest = match self.chance.below(12) {
+            0..=1 if is_tight => 16_300,
+            2..=5 if is_tight => 60_000,
+            6..=7 if is_tight => 230_000,
             0..=6 => 100,
             7..=8 => 3_000,
             9 => 16_300,
-            10 if is_tight => 60_000,
             10 => 20_000,
-            _ if is_tight => 230_000,
             _ => 150_000,
         };
         let len = self.chance.between(longest / 3 + 1, longest) as u32;

@@ -14,7 +14,10 @@ pub type OpId = u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// `len` bytes, all of which say that the request `by` has written them.
-    Filled { by: OpId, len: u32 },
+    Filled {
+        by: OpId,
+        len: u32,
+    },
     Number(i64),
 }
 
@@ -149,6 +152,11 @@ impl Key {
         self.is_lost
     }
 
+    /// How many writes may still be carried out.
+    pub fn writes(&self) -> usize {
+        self.pending.values().filter(|pending| !matches!(pending.verb, Verb::Get { .. })).count()
+    }
+
     pub fn ask(&mut self, op: OpId, conn: u64, now_ms: u64, verb: Verb) {
         self.pending.insert(op, Pending { verb, conn, asked_ms: now_ms, is_gone: false });
         if self.is_lost {
@@ -207,7 +215,11 @@ impl Key {
     pub fn tell(&mut self, op: OpId, now_ms: u64, told: Told) -> Result<(), String> {
         let Some(pending) = self.pending.get(&op).copied() else {
             let is_fine = self.is_lost || told == Told::Failed;
-            return if is_fine { Ok(()) } else { Err(format!("{op} is said to be done before it was asked: {told:?}")) };
+            return if is_fine {
+                Ok(())
+            } else {
+                Err(format!("{op} is said to be done before it was asked: {told:?}"))
+            };
         };
         self.check_version(op, told)?;
         let before = self.pasts.clone();
@@ -216,7 +228,8 @@ impl Key {
             (Verb::Get { unless }, _) => {
                 let asked_ms = pending.asked_ms;
                 let see = Sight { read: op, unless, asked_ms, now_ms, told };
-                before.iter().flat_map(|past| past.seen(&see, &self.pending)).collect()
+                let Some(pasts) = self.reachable(now_ms) else { return Ok(self.lose()) };
+                pasts.iter().flat_map(|past| past.seen(&see, &self.pending)).collect()
             }
             _ => match self.carried_out(op, now_ms, told) {
                 Some(pasts) => pasts,
@@ -445,7 +458,8 @@ impl Past {
     /// The entry at `at`, and wherever else it is the same one, is `known` better now.
     fn refine(&mut self, at: usize, known: State) {
         let (Some(old), Some(known)) = (self.states[at], known) else { return };
-        for entry in self.states.iter_mut().flatten().filter(|entry| entry.by == old.by && entry.dies_ms == old.dies_ms) {
+        for entry in self.states.iter_mut().flatten().filter(|entry| entry.by == old.by && entry.dies_ms == old.dies_ms)
+        {
             *entry = known;
         }
     }

@@ -36,28 +36,60 @@ pub struct Rules {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Step {
     /// A client makes up a request. Its bytes leave later.
-    Ask { client: u8, ask: Ask },
+    Ask {
+        client: u8,
+        ask: Ask,
+    },
     /// So many bytes of what a client has to say reach its core.
-    Send { client: u8, len: u32 },
+    Send {
+        client: u8,
+        len: u32,
+    },
     /// A client takes so many bytes that the kernel has for it.
-    Hear { client: u8, len: u32 },
+    Hear {
+        client: u8,
+        len: u32,
+    },
     /// A client says no more, but goes on to listen.
-    HangUp { client: u8 },
+    HangUp {
+        client: u8,
+    },
     /// A client is gone, in the middle of whatever. The next thing it does goes to another core.
-    Vanish { client: u8, next_core: u16 },
+    Vanish {
+        client: u8,
+        next_core: u16,
+    },
     /// Parcels from one of the lanes reach the core that they are for.
-    Carry { pick: u16, most: u8 },
+    Carry {
+        pick: u16,
+        most: u8,
+    },
     /// Parcels that were carried out come back from one of the lanes.
-    Bring { pick: u16, most: u8 },
+    Bring {
+        pick: u16,
+        most: u8,
+    },
     /// The next parcels for a core are refused.
-    Fill { core: u16, parcels: u8 },
+    Fill {
+        core: u16,
+        parcels: u8,
+    },
     /// Pages are written, not always the one that was asked for first.
-    Page { pick: u16 },
-    Pass { millis: u32 },
+    Page {
+        pick: u16,
+    },
+    Pass {
+        millis: u32,
+    },
     /// A core gets no turn for so long.
-    Pause { core: u16, millis: u32 },
+    Pause {
+        core: u16,
+        millis: u32,
+    },
     /// Every core is told of other rules, and follows them at its next turn.
-    Reload { rules: Rules },
+    Reload {
+        rules: Rules,
+    },
     /// Every core is told to drain; nobody can connect any more.
     Drain,
 }
@@ -65,17 +97,45 @@ pub enum Step {
 /// A request. Keys are numbers; so are the values, which say in their bytes who wrote them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ask {
-    Get { key: u8, form: Form, on: On },
-    Put { key: u8, value: Value, ttl_secs: u8, on: On, sent: Sent },
-    Delete { key: u8, on: On },
-    Incr { key: u8, delta: i8, ttl_secs: u8 },
-    GetMany { keys: Vec<u8> },
-    SetMany { items: Vec<(u8, Value, u8)> },
-    DeleteMany { keys: Vec<u8> },
+    Get {
+        key: u8,
+        form: Form,
+        on: On,
+    },
+    Put {
+        key: u8,
+        value: Value,
+        ttl_secs: u8,
+        on: On,
+        sent: Sent,
+    },
+    Delete {
+        key: u8,
+        on: On,
+    },
+    Incr {
+        key: u8,
+        delta: i8,
+        ttl_secs: u8,
+    },
+    GetMany {
+        keys: Vec<u8>,
+    },
+    SetMany {
+        items: Vec<(u8, Value, u8)>,
+    },
+    DeleteMany {
+        keys: Vec<u8>,
+    },
     /// One of the pages of the whole server.
-    Page { number: u8 },
+    Page {
+        number: u8,
+    },
     /// A request that must be refused, whatever the server holds.
-    Wrong { number: u8, key: u8 },
+    Wrong {
+        number: u8,
+        key: u8,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +204,20 @@ impl Plan {
         let (seed, shape) = serde_json::from_str(first).map_err(|error| wrong(0, &error))?;
         let step = |(n, line): (usize, &str)| serde_json::from_str(line).map_err(|error| wrong(n, &error));
         Ok(Self { seed, shape, steps: lines.map(step).collect::<Result<_, _>>()? })
+    }
+}
+
+impl Ask {
+    /// The keys that it is about.
+    pub fn keys(&self) -> Vec<u8> {
+        match self {
+            Self::Get { key, .. } | Self::Put { key, .. } | Self::Delete { key, .. } | Self::Incr { key, .. } => {
+                vec![*key]
+            }
+            Self::GetMany { keys } | Self::DeleteMany { keys } => keys.clone(),
+            Self::SetMany { items } => items.iter().map(|(key, ..)| *key).collect(),
+            Self::Page { .. } | Self::Wrong { .. } => Vec::new(),
+        }
     }
 }
 

@@ -18,7 +18,9 @@ impl Seen {
     }
 
     pub fn add_to(&mut self, what: &'static str, times: u64) {
-        *self.0.entry(what).or_default() += times;
+        if times > 0 {
+            *self.0.entry(what).or_default() += times;
+        }
     }
 
     pub fn add(&mut self, other: &Self) {
@@ -35,3 +37,6 @@ impl Seen {
         self.0.iter().map(|(what, times)| format!("{times:>10}  {what}\n")).collect()
     }
 }
+
+/// What must have happened, and how often at least, when some thousands of plans were followed.
+pub const HARD_THINGS: &[(&str, u64)] = &[("evicted", 100), ("expired", 500)];

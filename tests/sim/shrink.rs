@@ -102,7 +102,9 @@ fn simpler(step: &Step) -> Vec<Step> {
         Step::Hear { client, len } if *len < 1_000_000 => vec![Step::Hear { client: *client, len: 1_000_000 }],
         Step::Carry { pick, most } if *pick > 0 => vec![Step::Carry { pick: 0, most: *most }],
         Step::Bring { pick, most } if *pick > 0 => vec![Step::Bring { pick: 0, most: *most }],
-        Step::Ask { client, ask } => simpler_asks(ask).into_iter().map(|ask| Step::Ask { client: *client, ask }).collect(),
+        Step::Ask { client, ask } => {
+            simpler_asks(ask).into_iter().map(|ask| Step::Ask { client: *client, ask }).collect()
+        }
         _ => Vec::new(),
     }
 }

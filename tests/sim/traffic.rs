@@ -4,10 +4,13 @@ use crate::client::{Connection, Expected, Kind};
 use crate::fault::Fault;
 use crate::plan::Form;
 use crate::wire::Answer;
-use crate::world::{Failure, Gone, IDLE_TIMEOUT_MS, Run, WALL_MS, World};
-use cache_service::limits::RECEIVE_BUFFER_BYTES;
+use crate::world::{Failure, Gone, Run, WALL_MS, World};
+use cache_service::limits::{DISCARD_BYTES_MAX, RECEIVE_BUFFER_BYTES};
 use cache_service::parcel::{Parcel, Work};
 use cache_service::session::Flow;
+
+/// No connection is cut off for a silence that is shorter: it is the shortest of all timeouts.
+const SILENCE_MS_MIN: u64 = 100;
 
 impl World {
     /// At most `len` bytes of what a client has to say reach its core. True if any did.
@@ -57,10 +60,12 @@ impl World {
             receives: true,
             lingers: false,
             is_closed: false,
+            silent_ms: 0,
             awaits_room: false,
             kernel: Vec::new(),
             told_of_end: false,
             is_over: false,
+            drops_body: false,
             moved_ms: self.now_ms,
             delivered: 0,
         });
@@ -131,7 +136,7 @@ impl World {
         if connection.serial % 2 == 0 {
             let delivered = connection.delivered;
             it.to_say.clear();
-            it.expected.retain(|expected| expected.end <= delivered);
+            it.expected.retain(|expected| expected.begin < delivered);
         }
     }
 
@@ -198,6 +203,7 @@ impl World {
             let text = format!("{:?} for {}: {}", answer.field("X-Request-ID"), expected.id, answer.text());
             return Err(Failure::new("an answer to another request", text));
         }
+        connection.drops_body |= answer.status >= 400 && expected.end - expected.head_end > DISCARD_BYTES_MAX;
         let answer = self.spoil(&expected, answer);
         self.believe(client, &expected, &answer)?;
         if is_over { self.never(client) } else { Ok(()) }
@@ -210,7 +216,8 @@ impl World {
         self.history.push(format!("{client} {} {status} {}", expected.id, if is_page { 0 } else { answer.body.len() }));
         self.check_refusal(expected, answer)?;
         let told = expected.told(answer, WALL_MS);
-        let told = told.map_err(|error| Failure::new("an answer that says nothing", format!("{expected:?}: {error}")))?;
+        let told =
+            told.map_err(|error| Failure::new("an answer that says nothing", format!("{expected:?}: {error}")))?;
         for ((key, op, _), told) in expected.ops.iter().zip(&told) {
             let so_far = self.keys[usize::from(*key)].tell(*op, self.now_ms, *told);
             so_far.map_err(|error| Failure::new("an answer that cannot be", format!("key {key}: {error}")))?;
@@ -234,13 +241,14 @@ impl World {
     fn end(&mut self, client: usize) -> Run {
         let it = &mut self.clients[client];
         let Some(connection) = it.connection.take() else { return Ok(()) };
-        let silent_ms = self.now_ms - connection.moved_ms;
-        let has_reason = connection.is_over || it.has_hung_up || silent_ms >= IDLE_TIMEOUT_MS.min(100);
-        if !has_reason || !it.heard.is_empty() && silent_ms < IDLE_TIMEOUT_MS {
+        let was_silent = connection.silent_ms >= SILENCE_MS_MIN;
+        let has_reason = connection.is_over || connection.drops_body || it.has_hung_up || was_silent;
+        if !has_reason || (!it.heard.is_empty() && !was_silent) {
             let text = format!("{} unanswered, {} bytes heard of {connection:?}", it.expected.len(), it.heard.len());
             return Err(Failure::new("a connection ends without a reason", text));
         }
-        self.seen.note_if(!connection.is_over && !it.has_hung_up, "connections cut off for silence");
+        self.seen.note_if(was_silent, "connections cut off for silence");
+        self.seen.note_if(connection.drops_body && !connection.is_over, "connections ended in a body that was refused");
         self.abandon(&connection);
         self.leave_requests(client, &connection);
         self.clients[client].begin_anew();
@@ -267,7 +275,11 @@ impl World {
         let half = it.expected.iter().find(|it| it.begin < connection.delivered && connection.delivered < it.end);
         if let Some(half) = half {
             let in_head = connection.delivered < half.head_end;
-            self.seen.note(if in_head { "vanished in the middle of a head" } else { "vanished in the middle of a body" });
+            self.seen.note(if in_head {
+                "vanished in the middle of a head"
+            } else {
+                "vanished in the middle of a body"
+            });
         }
         self.seen.note_if(!it.heard.is_empty(), "vanished in the middle of an answer");
         self.seen.note_if(it.expected.iter().any(|it| it.is_delivered), "vanished with requests in progress");
@@ -312,11 +324,9 @@ impl World {
                 answer.status = 503;
             }
             if faults.has(Fault::StaleRead) {
-                let key = expected.ops[0].0;
-                match &self.stale {
-                    Some((stale, old)) if *stale == key && faults.strikes(Fault::StaleRead) => return old.clone(),
-                    Some((stale, _)) if *stale == key => {}
-                    _ => self.stale = Some((key, answer.clone())),
+                let first = self.stale.entry(expected.ops[0].0).or_insert_with(|| answer.clone());
+                if first.body != answer.body && faults.strikes(Fault::StaleRead) {
+                    return first.clone();
                 }
             }
         }

@@ -91,7 +91,8 @@ impl Answer {
         let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|text| text.parse().ok());
         let status: u16 = status.ok_or_else(|| format!("not an answer: {:?}", &head[..head.len().min(80)]))?;
         let mut answer = Self { status, head, body: Vec::new() };
-        let is_empty = is_head || matches!(status, 100 | 204 | 304);
+        // Whoever is told that its head took too long has not been asked what it is the head of.
+        let is_empty = (is_head && status != 408) || matches!(status, 100 | 204 | 304);
         let len = if is_empty { 0 } else { answer.length()? };
         let Some(body) = bytes.get(end..end + len) else { return Ok(None) };
         answer.body = body.to_vec();
@@ -167,7 +168,9 @@ pub fn told_of_item(json: &Json) -> Result<Told, String> {
         }
         Some("deleted") => Told::Deleted,
         Some("missing") => Told::Missing,
-        Some("error") if json["error"]["code"] == "SERVICE_UNAVAILABLE" || json["error"]["code"] == "PAYLOAD_TOO_LARGE" => {
+        Some("error")
+            if json["error"]["code"] == "SERVICE_UNAVAILABLE" || json["error"]["code"] == "PAYLOAD_TOO_LARGE" =>
+        {
             Told::Failed
         }
         _ => return Err(format!("an item: {json}")),

@@ -1,13 +1,13 @@
 //! The simulated world: engines, lanes, clients and a clock, and how a plan is followed in it.
 
-use crate::client::{Client, Connection, key_name};
+use crate::client::{Client, Connection, UNANSWERED_MAX, key_name};
 use crate::fault::{Fault, Faults};
 use crate::generate::{CLIENTS_MAX, KEYS};
 use crate::lanes::Lanes;
-use crate::model::{Key, OpId};
-use crate::plan::{Plan, Rules, Shape, Step};
+use crate::model::{Key, OpId, Verb};
+use crate::plan::{Ask, Plan, Rules, Shape, Step};
 use crate::seen::Seen;
-use crate::wire::TOKEN;
+use crate::wire::{Answer, TOKEN};
 use cache_service::engine::Engine;
 use cache_service::engine::parts::{self, Parts, Settings};
 use cache_service::limits::TICK_MS;
@@ -18,7 +18,7 @@ use cache_service::session::ConnId;
 use cache_service::session::request_id::RequestIds;
 use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 use cache_service::time::{Mono, Now};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// Why a run has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub struct World {
     pub is_draining: bool,
     /// Nothing in the plan is a reason to refuse a request.
     pub is_gentle: bool,
-    socket_bytes: usize,
+    pub socket_bytes: usize,
     pub serial: u64,
     pub requests: u64,
     next_op: OpId,
@@ -94,14 +94,17 @@ pub struct World {
     pub refusals: u64,
     /// What was heard, for comparing runs.
     pub history: Vec<String>,
-    pub stale: Option<(u8, crate::wire::Answer)>,
+    /// The first answers to reads of keys, for a fault.
+    pub stale: HashMap<u8, Answer>,
     pub seen: Seen,
 }
 
 /// How far the wall clock is ahead of the other one.
 pub const WALL_MS: u64 = 1_700_000_000_000;
+/// Unanswered writes of one key at most.
+const WRITES_MAX: usize = 5;
 const BEGIN_MS: u64 = 1_000;
-pub const IDLE_TIMEOUT_MS: u64 = 60_000;
+const IDLE_TIMEOUT_MS: u64 = 60_000;
 const HEADER_TIMEOUT_MS: u64 = 10_000;
 
 impl World {
@@ -125,7 +128,7 @@ impl World {
             next_op: 1,
             refusals: 0,
             history: Vec::new(),
-            stale: None,
+            stale: HashMap::new(),
             seen: Seen::default(),
         }
     }
@@ -181,14 +184,23 @@ impl World {
         number % self.cores.len() as u16
     }
 
-    pub fn make_up(&mut self, client: usize, ask: &crate::plan::Ask) {
-        let client = &mut self.clients[client];
+    pub fn make_up(&mut self, number: usize, ask: &Ask) {
+        let client = &self.clients[number];
         let is_over = client.has_hung_up || (self.is_draining && client.connection.is_none());
-        if is_over || client.expected.len() >= crate::client::UNANSWERED_MAX {
+        if is_over || client.expected.len() >= UNANSWERED_MAX || ask.keys().iter().any(|key| self.is_busy(*key)) {
             return;
         }
+        let client = &mut self.clients[number];
         self.requests += 1;
         client.ask(ask, self.requests, &mut self.next_op);
+    }
+
+    /// Whether so many writes wait for a key that too many pasts would be possible.
+    fn is_busy(&self, key: u8) -> bool {
+        let waits = |(of, _, verb): &&(u8, OpId, Verb)| *of == key && !matches!(verb, Verb::Get { .. });
+        let expected = self.clients.iter().flat_map(|client| &client.expected).filter(|it| !it.is_delivered);
+        let unsaid = expected.flat_map(|it| &it.ops).filter(waits).count();
+        unsaid + self.keys[usize::from(key)].writes() >= WRITES_MAX
     }
 
     fn pause(&mut self, core: u16, millis: u64) {
@@ -307,6 +319,7 @@ impl World {
         let now_ms = self.now_ms;
         let Some(connection) = &mut self.clients[client].connection else { return };
         connection.is_closed = true;
+        connection.silent_ms = now_ms - connection.moved_ms;
         let (core, id) = (connection.core, connection.id);
         let now = Now::new(Mono::from_millis(now_ms), WALL_MS);
         self.cores[usize::from(core)].engine.close(now, &mut self.lanes, id);
@@ -353,7 +366,7 @@ impl World {
             left -= step;
             self.now_ms += step;
             for core in 0..self.cores.len() as u16 {
-                self.tick(core);
+                self.tick(core)?;
             }
             if left > 0 {
                 self.look()?;
@@ -362,11 +375,11 @@ impl World {
         Ok(())
     }
 
-    pub fn tick(&mut self, core: u16) {
+    fn tick(&mut self, core: u16) -> Run {
         /// No upkeep takes so many slices.
         const SLICES_MAX: usize = 10_000;
         if !self.wake(core) {
-            return;
+            return Ok(());
         }
         let now = self.now_at(core);
         for slice in 0.. {
@@ -380,6 +393,7 @@ impl World {
             }
         }
         self.cores[usize::from(core)].is_shrinking = false;
+        self.look_after_upkeep(core)
     }
 }
 
@@ -390,7 +404,8 @@ impl Core {
     }
 
     fn new(core: u16, router: Router, shape: &Shape) -> Self {
-        let (policy, hasher) = (if shape.lru { EvictionPolicy::Lru } else { EvictionPolicy::default() }, router.hasher());
+        let (policy, hasher) =
+            (if shape.lru { EvictionPolicy::Lru } else { EvictionPolicy::default() }, router.hasher());
         let first_version = u64::from(core + 1) << 48;
         let budget_bytes = shape.rules.shard_budget;
         let shard = Shard::new(ShardConfig { budget_bytes, first_version, policy, hasher });

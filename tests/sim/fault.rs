@@ -33,7 +33,7 @@ pub enum Fault {
     SwappedAnswers,
     /// An entry is gone, and nothing says that it was evicted.
     SilentLoss,
-    /// A lower budget is not obeyed.
+    /// The memory budget is not obeyed.
     IgnoredBudget,
     /// A core does not look after a connection that something has changed for.
     MissedWakeUp,

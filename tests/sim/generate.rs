@@ -1,6 +1,7 @@
 //! From a seed to a plan.
 
 use crate::chance::Chance;
+use crate::model::LAG_MS_MAX;
 use crate::plan::{Ask, Form, On, Plan, Rules, Sent, Shape, Step, Value};
 
 /// Most clients of a run.
@@ -99,6 +100,7 @@ impl Generator {
             74..=86 => self.hear(),
             87..=91 => Step::Pass { millis: self.chance.of(&[1, 3, 20, 100]) },
             92 => Step::Page { pick: self.pick() },
+            93 => Step::Lag { core: self.core(), millis: self.chance.below(LAG_MS_MAX + 1) as u8 },
             _ if self.mood == Mood::Gentle => Step::Pass { millis: 1 },
             _ => self.trouble(),
         };

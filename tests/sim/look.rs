@@ -7,7 +7,7 @@ use crate::wire::{Answer, TOKEN};
 use crate::world::{Core, Failure, Memory, Run, World};
 use cache_service::engine::Engine;
 use cache_service::engine::parts::Parts;
-use cache_service::limits::{INLINE_VALUE_BYTES_MAX, OUTPUT_HIGH_WATER_BYTES, SHARD_BUDGET_BYTES_MIN};
+use cache_service::limits::{BLOCK_BYTES_MIN, INLINE_VALUE_BYTES_MAX, OUTPUT_HIGH_WATER_BYTES, SHARD_BUDGET_BYTES_MIN};
 use cache_service::metrics::BackpressureReason;
 use cache_service::routing::ShardId;
 use cache_service::session::request_id::RequestIds;
@@ -65,9 +65,10 @@ impl World {
     /// What upkeep has seen to is within the budget, but for the blocks that it works with.
     pub fn look_after_upkeep(&self, core: u16) -> Run {
         let it = &self.cores[usize::from(core)];
-        let (committed, slack, block_bytes) = it.engine.parts().shard.room_facts();
+        let (committed, slack, _) = it.engine.parts().shard.room_facts();
         let limit = it.limit();
-        if committed > limit.saturating_add(4 * block_bytes + TABLES_BYTES) {
+        // The budgets of these worlds are low, and so their blocks are short.
+        if committed > limit.saturating_add(4 * BLOCK_BYTES_MIN as u64 + TABLES_BYTES) {
             let text = format!("core {core} has {committed} bytes of {limit}, slack {slack}, {:?}", it.memory);
             return Err(Failure::new("over the budget", text));
         }
@@ -80,6 +81,11 @@ impl World {
         let open = self.clients.iter().filter_map(|client| client.connection.as_ref());
         let open = open.filter(|it| usize::from(it.core) == core && !it.is_closed).count() as u64;
         let left = self.cores[core].left_count();
+        let (active, most) = (self.cores[core].engine.parts().metrics.active_requests, self.cores[core].rules_max);
+        if active > most.inflight_max as u64 + connections {
+            let text = format!("core {core} has {active} requests in progress of {}", most.inflight_max);
+            return Err(Failure::new("too many in progress", text));
+        }
         if told != counted {
             return Err(Failure::new("parcels lost", format!("core {core} has {told} under way, there are {counted}")));
         }
@@ -125,6 +131,9 @@ impl World {
         }
         let is_batch = matches!(expected.kind, Kind::SetMany | Kind::DeleteMany);
         let in_batch = |code: &str| is_batch && answer.body.windows(code.len()).any(|part| part == code.as_bytes());
+        if answer.status == 408 && self.is_gentle {
+            return Err(Failure::new("timed out without a reason", answer.text()));
+        }
         if answer.status == 503 || in_batch("SERVICE_UNAVAILABLE") {
             self.refusals += 1;
             if self.is_gentle {

@@ -7,6 +7,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+/// The clock of the core that carries a request out may be behind by so much, in milliseconds.
+pub const LAG_MS_MAX: u64 = 4;
+
 /// Names a request on a key; later ones have higher names.
 pub type OpId = u64;
 
@@ -498,8 +501,10 @@ fn alternatives(state: State, asked_ms: u64, now_ms: u64) -> Vec<State> {
     let Some(mut entry) = state else { return vec![None] };
     let Some((low, high)) = entry.dies_ms else { return vec![state] };
     let mut found = Vec::new();
-    if asked_ms < high {
-        entry.dies_ms = Some((low.max(asked_ms + 1), high));
+    // The core's clock cannot have shown less than this.
+    let least_ms = asked_ms - asked_ms.min(LAG_MS_MAX);
+    if least_ms < high {
+        entry.dies_ms = Some((low.max(least_ms + 1), high));
         found.push(Some(entry));
     }
     if now_ms >= low {
@@ -509,7 +514,7 @@ fn alternatives(state: State, asked_ms: u64, now_ms: u64) -> Vec<State> {
 }
 
 fn carry_out(op: OpId, pending: &Pending, now_ms: u64, state: State) -> (State, Done) {
-    let dies = |ttl_ms: Option<u64>| ttl_ms.map(|ttl_ms| (pending.asked_ms + ttl_ms, now_ms + ttl_ms));
+    let dies = |ttl_ms: Option<u64>| ttl_ms.map(|ttl_ms| (pending.asked_ms + ttl_ms - LAG_MS_MAX, now_ms + ttl_ms));
     let conflict = Done::Conflict { actual: state.map(|entry| entry.version) };
     match pending.verb {
         Verb::Get { .. } => unreachable!("a read changes nothing"),

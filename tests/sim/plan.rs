@@ -86,6 +86,11 @@ pub enum Step {
         core: u16,
         millis: u32,
     },
+    /// A core's clock is behind the others' by so much from now on: its turns begin early and end late.
+    Lag {
+        core: u16,
+        millis: u8,
+    },
     /// Every core is told of other rules, and follows them at its next turn.
     Reload {
         rules: Rules,

@@ -4,7 +4,7 @@ use crate::client::{Client, Connection, UNANSWERED_MAX, key_name};
 use crate::fault::{Fault, Faults};
 use crate::generate::{CLIENTS_MAX, KEYS};
 use crate::lanes::Lanes;
-use crate::model::{Key, OpId, Verb};
+use crate::model::{Key, LAG_MS_MAX, OpId, Verb};
 use crate::plan::{Ask, Plan, Rules, Shape, Step};
 use crate::seen::Seen;
 use crate::wire::{Answer, TOKEN};
@@ -18,6 +18,7 @@ use cache_service::session::ConnId;
 use cache_service::session::request_id::RequestIds;
 use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 use cache_service::time::{Mono, Now};
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 
 /// Why a run has failed.
@@ -49,7 +50,13 @@ pub struct Core {
     left: Vec<ConnId>,
     /// The rules that it follows.
     pub rules: Rules,
-    /// Budget that it has had to come down to, and has not yet.
+    /// The most that its rules have allowed so far.
+    pub rules_max: Rules,
+    /// Its clock is behind by so much: it was read when the turn began.
+    lag_ms: u64,
+    /// What its clock has shown last.
+    latest_ms: Cell<u64>,
+    /// It has had to come down to a lower budget, and has not yet.
     pub is_shrinking: bool,
     pub memory: Memory,
 }
@@ -112,7 +119,7 @@ impl World {
         let router = Router::new(shape.cores, [3, 4]);
         let client = |number: u64| Client::of((number % u64::from(shape.cores)) as u16);
         Self {
-            cores: (0..shape.cores).map(|core| Core::new(core, router, shape)).collect(),
+            cores: (0..shape.cores).map(|core| Core::new(core, router, shape, fault)).collect(),
             lanes: Lanes::new(shape.cores, shape.mailbox_max, Faults::new(fault)),
             clients: (0..CLIENTS_MAX).map(client).collect(),
             keys: (0..KEYS).map(|_| Key::default()).collect(),
@@ -136,7 +143,11 @@ impl World {
     /// The moment at a core.
     pub fn now_at(&self, core: u16) -> Now {
         let stands = core == 0 && self.lanes.faults.has(Fault::StandingClock);
-        let millis = if stands { self.now_ms.min(BEGIN_MS + 500) } else { self.now_ms };
+        let it = &self.cores[usize::from(core)];
+        let millis = if stands { self.now_ms.min(BEGIN_MS + 500) } else { self.now_ms - it.lag_ms };
+        // No clock goes back.
+        let millis = millis.max(it.latest_ms.get());
+        it.latest_ms.set(millis);
         Now::new(Mono::from_millis(millis), WALL_MS)
     }
 
@@ -174,6 +185,11 @@ impl World {
             Step::Pass { millis } => self.pass(u64::from(*millis))?,
             Step::Pause { core, millis } => self.pause(*core, u64::from(*millis)),
             Step::Reload { rules } => self.reload(*rules),
+            Step::Lag { core, millis } => {
+                let core = self.core(*core);
+                self.cores[usize::from(core)].lag_ms = u64::from(*millis).min(LAG_MS_MAX);
+                self.seen.note_if(*millis > 0, "cores whose clocks were behind");
+            }
             Step::Drain => self.drain(),
         }
         Ok(())
@@ -243,11 +259,11 @@ impl World {
         }
         while let Some(rules) = it.words.pop_front() {
             let budget_bytes = it.rules.shard_budget;
-            let is_ignored = rules.shard_budget < budget_bytes && self.lanes.faults.has(Fault::IgnoredBudget);
             it.is_shrinking |= rules.shard_budget < budget_bytes;
             it.rules = rules;
-            let obeyed = if is_ignored { Rules { shard_budget: budget_bytes, ..rules } } else { rules };
-            it.engine.obey(rules_of(&obeyed));
+            it.rules_max.inflight_max = it.rules_max.inflight_max.max(rules.inflight_max);
+            let is_ignored = self.lanes.faults.has(Fault::IgnoredBudget);
+            it.engine.obey(rules_of(&if is_ignored { Rules { shard_budget: None, ..rules } } else { rules }));
         }
         for conn in std::mem::take(&mut it.left) {
             if !self.lanes.faults.strikes(Fault::LeakedConnection) {
@@ -287,9 +303,10 @@ impl World {
 
     /// Takes what the engine has to send, as far as the kernel has room, and does what it wants done next.
     pub fn tend(&mut self, client: usize) {
-        let Some(connection) = &mut self.clients[client].connection else { return };
+        let Some(connection) = &self.clients[client].connection else { return };
         let (core, id) = (connection.core, connection.id);
-        let now = Now::new(Mono::from_millis(self.now_ms), WALL_MS);
+        let now = self.now_at(core);
+        let Some(connection) = &mut self.clients[client].connection else { return };
         let engine = &mut self.cores[usize::from(core)].engine;
         loop {
             let output = engine.output(id);
@@ -321,7 +338,7 @@ impl World {
         connection.is_closed = true;
         connection.silent_ms = now_ms - connection.moved_ms;
         let (core, id) = (connection.core, connection.id);
-        let now = Now::new(Mono::from_millis(now_ms), WALL_MS);
+        let now = self.now_at(core);
         self.cores[usize::from(core)].engine.close(now, &mut self.lanes, id);
     }
 
@@ -403,11 +420,11 @@ impl Core {
         self.left.len() as u64
     }
 
-    fn new(core: u16, router: Router, shape: &Shape) -> Self {
+    fn new(core: u16, router: Router, shape: &Shape, fault: Option<Fault>) -> Self {
         let (policy, hasher) =
             (if shape.lru { EvictionPolicy::Lru } else { EvictionPolicy::default() }, router.hasher());
         let first_version = u64::from(core + 1) << 48;
-        let budget_bytes = shape.rules.shard_budget;
+        let budget_bytes = shape.rules.shard_budget.filter(|_| fault != Some(Fault::IgnoredBudget));
         let shard = Shard::new(ShardConfig { budget_bytes, first_version, policy, hasher });
         let ids = RequestIds::new(u64::from(core), 0);
         let parts = Parts::new(ShardId(core), router, shard, settings_of(&shape.rules), ids, 4_096);
@@ -418,6 +435,9 @@ impl Core {
             drains: false,
             left: Vec::new(),
             rules: shape.rules,
+            rules_max: shape.rules,
+            lag_ms: 0,
+            latest_ms: Cell::new(0),
             is_shrinking: false,
             memory: Memory::default(),
         }

@@ -10,6 +10,7 @@ use cache_service::engine::parts::Parts;
 use cache_service::limits::{BLOCK_BYTES_MIN, INLINE_VALUE_BYTES_MAX, OUTPUT_HIGH_WATER_BYTES, SHARD_BUDGET_BYTES_MIN};
 use cache_service::metrics::BackpressureReason;
 use cache_service::routing::ShardId;
+use cache_service::session::Flow;
 use cache_service::session::request_id::RequestIds;
 use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 
@@ -82,7 +83,11 @@ impl World {
         let open = open.filter(|it| usize::from(it.core) == core && !it.is_closed).count() as u64;
         let left = self.cores[core].left_count();
         let (active, most) = (self.cores[core].engine.parts().metrics.active_requests, self.cores[core].rules_max);
-        if active > most.inflight_max as u64 + connections {
+        // Questions to all cores are let in beside them, and count when they are answered.
+        let of_core = |client: &&Client| client.connection.as_ref().is_some_and(|it| usize::from(it.core) == core);
+        let of_pages = |client: &Client| client.expected.iter().filter(|it| it.kind == Kind::Page).count() as u64;
+        let pages: u64 = self.clients.iter().filter(of_core).map(of_pages).sum();
+        if active > most.inflight_max as u64 + connections + pages {
             let text = format!("core {core} has {active} requests in progress of {}", most.inflight_max);
             return Err(Failure::new("too many in progress", text));
         }
@@ -96,10 +101,15 @@ impl World {
         Ok(())
     }
 
-    /// What a client does not take is bounded.
+    /// What a client does not take is bounded, and what it could take is not left lying until the next tick.
     fn look_at_outputs(&self) -> Run {
-        for it in self.clients.iter().filter_map(|client| client.connection.as_ref()) {
-            let len = self.cores[usize::from(it.core)].engine.output(it.id).len();
+        for it in self.clients.iter().filter_map(|client| client.connection.as_ref()).filter(|it| !it.is_closed) {
+            let engine = &self.cores[usize::from(it.core)].engine;
+            let (len, flow) = (engine.output(it.id).len(), engine.peek_flow(it.id));
+            let is_unread = flow == Flow::Reading && !it.receives;
+            if (len > 0 && !it.awaits_room) || (is_unread && !it.told_of_end) || flow == Flow::Closed {
+                return Err(Failure::new("forgotten", format!("{len} bytes wait, {flow:?}, for {it:?}")));
+            }
             if len > OUTPUT_HIGH_WATER_BYTES.max(cache_service::limits::BLOB_CHUNK_BYTES) + ANSWER_BYTES_MAX {
                 return Err(Failure::new("output without bounds", format!("{len} bytes for {it:?}")));
             }

@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::eviction::PATIENCE;
+use super::log::{Geometry, Log};
 use crate::limits::{BLOB_CHUNKS_FREED_PER_SLICE, FREED_PER_SLICE_MAX};
 use crate::time::Now;
 
@@ -19,6 +20,7 @@ impl Shard {
         let freeing_is_due = self.values.free_dead(BLOB_CHUNKS_FREED_PER_SLICE);
         // What has expired goes before what lives.
         let has_shrunk = (!expiry_is_due && self.evict_slice(now)) | self.compact_slice();
+        self.fit_blocks();
         self.unmap_surplus();
         self.stats.expiry_lag_ms = self.expiry_lag_ms(now);
         self.refresh_gauges();
@@ -35,7 +37,23 @@ impl Shard {
     }
 
     fn is_over(&self) -> bool {
-        self.in_use().saturating_add(self.slack()) > self.budget.limit()
+        self.in_use().saturating_add(self.slack()) > self.budget.limit() || self.has_oversized_blocks()
+    }
+
+    /// Whether blocks, which are as large as the first budget asked for, are too large for the one that there is now: to
+    /// work with them takes more than is left for entries.
+    fn has_oversized_blocks(&self) -> bool {
+        let (limit, geometry) = (self.budget.limit(), self.log.geometry());
+        2 * self.slack_min() > limit && Geometry::for_limit(limit).block_bytes() < geometry.block_bytes()
+    }
+
+    /// Begins anew with smaller blocks where these are too large, as soon as nothing is left in them.
+    fn fit_blocks(&mut self) {
+        let is_empty = self.index.len() == 0 && self.leases.len() == 0 && !self.values.has_dead();
+        if is_empty && self.log.live_bytes() == 0 && self.has_oversized_blocks() {
+            self.log = Log::new(Geometry::for_limit(self.budget.limit()));
+            self.due_ms = u64::MAX;
+        }
     }
 
     /// Evicts what is over the limit; true if that was not enough.

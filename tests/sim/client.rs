@@ -20,6 +20,8 @@ pub struct Expected {
     pub head_end: u64,
     pub end: u64,
     pub is_delivered: bool,
+    /// The head goes out by itself.
+    pub expects: bool,
     /// Longest value in it.
     pub value_bytes: u64,
 }
@@ -174,7 +176,8 @@ impl Client {
         self.said += bytes.len() as u64;
         self.to_say.extend(bytes);
         let (end, is_delivered, ops) = (self.said, false, ops.list);
-        self.expected.push_back(Expected { id, kind, ops, begin, head_end, end, is_delivered, value_bytes });
+        let expects = request.sent == Sent::Expecting;
+        self.expected.push_back(Expected { id, kind, ops, begin, head_end, end, is_delivered, expects, value_bytes });
     }
 
     fn condition(&self, key: u8, on: On) -> (When, String) {

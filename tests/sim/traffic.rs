@@ -77,6 +77,9 @@ impl World {
     fn send_piece(&mut self, client: usize, most: usize) -> usize {
         let now_ms = self.now_ms;
         let it = &mut self.clients[client];
+        let Some(delivered) = it.connection.as_ref().map(|it| it.delivered) else { return 0 };
+        let head = it.expected.iter().find(|it| it.expects && it.begin <= delivered && delivered < it.head_end);
+        let most = head.map_or(most, |head| most.min((head.head_end - delivered) as usize));
         let len = most.min(RECEIVE_BUFFER_BYTES).min(it.to_say.len());
         let piece: Vec<u8> = it.to_say.drain(..len).collect();
         let Some(connection) = &mut it.connection else { return len };

@@ -151,7 +151,6 @@ impl Generator {
             0 => rules.request_timeout_ms = self.chance.of(&[100, 500, 2_000]),
             1 => rules.inflight_max = self.chance.of(&[1, 3, 20, 1_000]),
             2 => rules.max_item_bytes = self.chance.of(&[1_000, 50_000, 1 << 20]),
-            _ if rules.shard_budget.is_none() => {}
             _ => rules.shard_budget = Some(self.chance.of(&[512, 600, 1_024, 4_096, 65_536]) << 10),
         }
         self.rules = rules;

@@ -68,6 +68,7 @@ pub struct Memory {
     pub expirations: u64,
     pub in_use: u64,
     pub committed: u64,
+    pub slack: u64,
 }
 
 /// Requests whose client has gone, as long as they may still be carried out.

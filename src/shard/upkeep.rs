@@ -37,22 +37,26 @@ impl Shard {
     }
 
     fn is_over(&self) -> bool {
-        self.in_use().saturating_add(self.slack()) > self.budget.limit() || self.has_oversized_blocks()
+        self.in_use().saturating_add(self.slack()) > self.budget.limit() || self.geometry_to_be().is_some()
     }
 
-    /// Whether blocks, which are as large as the first budget asked for, are too large for the one that there is now: to
-    /// work with them takes more than is left for entries.
-    fn has_oversized_blocks(&self) -> bool {
-        let (limit, geometry) = (self.budget.limit(), self.log.geometry());
-        2 * self.slack_min() > limit && Geometry::for_limit(limit).block_bytes() < geometry.block_bytes()
+    /// What the log is to have as soon as nothing is left in it: smaller blocks, where those that there are, which are as
+    /// large as the first budget asked for, are too large for the one that there is now. To work with them takes more than
+    /// is left for entries.
+    pub(super) fn geometry_to_be(&self) -> Option<Geometry> {
+        let fitting = Geometry::for_limit(self.budget.limit());
+        let is_smaller = fitting.block_bytes() < self.log.geometry().block_bytes();
+        (is_smaller && 2 * self.slack_min() > self.budget.limit()).then_some(fitting)
     }
 
     /// Begins anew with smaller blocks where these are too large, as soon as nothing is left in them.
-    fn fit_blocks(&mut self) {
+    pub(super) fn fit_blocks(&mut self) {
+        let Some(geometry) = self.geometry_to_be() else { return };
         let is_empty = self.index.len() == 0 && self.leases.len() == 0 && !self.values.has_dead();
-        if is_empty && self.log.live_bytes() == 0 && self.has_oversized_blocks() {
-            self.log = Log::new(Geometry::for_limit(self.budget.limit()));
+        if is_empty && self.log.live_bytes() == 0 {
+            self.log = Log::new(geometry);
             self.due_ms = u64::MAX;
+            self.refresh_gauges();
         }
     }
 

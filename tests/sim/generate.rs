@@ -170,8 +170,8 @@ impl Generator {
         let is_tight = self.mood == Mood::Tight;
         let longest = match self.chance.below(12) {
             0..=1 if is_tight => 16_300,
-            2..=5 if is_tight => 60_000,
-            6..=7 if is_tight => 230_000,
+            2..=4 if is_tight => 60_000,
+            5 | 6 if is_tight => 230_000,
             0..=6 => 100,
             7..=8 => 3_000,
             9 => 16_300,

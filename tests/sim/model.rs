@@ -231,12 +231,18 @@ impl Key {
             (Verb::Get { unless }, _) => {
                 let asked_ms = pending.asked_ms;
                 let see = Sight { read: op, unless, asked_ms, now_ms, told };
-                let Some(pasts) = self.reachable(now_ms) else { return Ok(self.lose()) };
+                let Some(pasts) = self.reachable(now_ms) else {
+                    self.lose();
+                    return Ok(());
+                };
                 pasts.iter().flat_map(|past| past.seen(&see, &self.pending)).collect()
             }
             _ => match self.carried_out(op, now_ms, told) {
                 Some(pasts) => pasts,
-                None => return Ok(self.lose()),
+                None => {
+                    self.lose();
+                    return Ok(());
+                }
             },
         };
         self.pending.remove(&op);

@@ -11,6 +11,7 @@
 //! | `world`, `traffic`, `lanes` | how a plan is followed; what goes on between clients and cores, and between cores |
 //! | `client`, `wire` | requests, and what answers tell |
 //! | `model` | which answers may be: per key, linearizability with eviction and expiry |
+//! | `histories` | histories made by hand, to see that the model tells right from wrong |
 //! | `look` | what must be so after every step, and when all is over |
 //! | `campaign`, `shrink` | many seeds; what is told of one that fails |
 //! | `fault` | mistakes made on purpose, which must be found |
@@ -31,6 +32,7 @@ mod chance;
 mod client;
 mod fault;
 mod generate;
+mod histories;
 mod lanes;
 mod look;
 mod model;

@@ -203,7 +203,9 @@ impl World {
         for round in 0..ROUNDS_MAX {
             let has_moved = self.quiet_round()?;
             let is_at_rest = self.clients.iter().all(|it| it.expected.is_empty() && it.to_say.is_empty());
-            if is_at_rest && !has_moved && self.lanes.are_empty() {
+            // What is parked at a core waits for its ticks.
+            let is_quiet = self.cores.iter().all(|core| core.engine.is_quiet());
+            if is_at_rest && is_quiet && !has_moved && self.lanes.are_empty() {
                 return self.look_at_rest();
             }
             if !has_moved || round % 16 == 15 {
@@ -213,7 +215,9 @@ impl World {
         let unanswered =
             |client: &Client| client.expected.front().map(|it| format!("{it:?} on {:?}", client.connection));
         let unanswered: Vec<_> = self.clients.iter().filter_map(unanswered).collect();
-        Err(Failure::new("never at rest", format!("{unanswered:?}, lanes empty: {}", self.lanes.are_empty())))
+        let quiet: Vec<bool> = self.cores.iter().map(|core| core.engine.is_quiet()).collect();
+        let text = format!("{unanswered:?}, lanes empty: {}, cores quiet: {quiet:?}", self.lanes.are_empty());
+        Err(Failure::new("never at rest", text))
     }
 
     fn quiet_round(&mut self) -> Run<bool> {

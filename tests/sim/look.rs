@@ -64,16 +64,17 @@ impl World {
     }
 
     /// What upkeep has seen to is within the budget, but for the blocks that it works with.
-    pub fn look_after_upkeep(&self, core: u16) -> Run {
-        let it = &self.cores[usize::from(core)];
+    pub fn look_after_upkeep(&mut self, core: u16) -> Run {
+        let it = &mut self.cores[usize::from(core)];
         let shard = &it.engine.parts().shard;
-        let (committed, slack, block_bytes) = shard.room_facts();
-        let limit = it.limit();
-        // The budgets of these worlds are low, and so their blocks are short, but for those of a shard that had no limit at
-        // first: they stay as long as somebody is sent what lies in them.
-        if shard.has_leases() && block_bytes > BLOCK_BYTES_MIN as u64 {
+        let (committed, slack, _) = shard.room_facts();
+        // What somebody is sent stays until he has it, whatever has become of the budget meanwhile.
+        it.is_shrinking &= shard.has_leases();
+        if it.is_shrinking {
             return Ok(());
         }
+        let limit = it.limit();
+        // The budgets of these worlds are low, and so their blocks are short.
         if committed > limit.saturating_add(4 * BLOCK_BYTES_MIN as u64 + TABLES_BYTES) {
             let text = format!("core {core} has {committed} bytes of {limit}, slack {slack}, {:?}", it.memory);
             return Err(Failure::new("over the budget", text));
@@ -359,7 +360,7 @@ impl Core {
         Memory { evictions, expirations, in_use: stats.memory_bytes, committed, slack }
     }
 
-    fn limit(&self) -> u64 {
+    pub fn limit(&self) -> u64 {
         self.rules.shard_budget.map_or(u64::MAX, |bytes| bytes.max(SHARD_BUDGET_BYTES_MIN))
     }
 

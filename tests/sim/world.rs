@@ -259,9 +259,9 @@ impl World {
             it.engine.start_draining();
         }
         while let Some(rules) = it.words.pop_front() {
-            let budget_bytes = it.rules.shard_budget;
-            it.is_shrinking |= rules.shard_budget < budget_bytes;
+            let limit = it.limit();
             it.rules = rules;
+            it.is_shrinking |= it.limit() < limit;
             it.rules_max.inflight_max = it.rules_max.inflight_max.max(rules.inflight_max);
             let is_ignored = self.lanes.faults.has(Fault::IgnoredBudget);
             it.engine.obey(rules_of(&if is_ignored { Rules { shard_budget: None, ..rules } } else { rules }));
@@ -410,7 +410,6 @@ impl World {
                 break;
             }
         }
-        self.cores[usize::from(core)].is_shrinking = false;
         self.look_after_upkeep(core)
     }
 }

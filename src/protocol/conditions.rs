@@ -13,6 +13,7 @@ pub const fn version_text(version: Version) -> [u8; VERSION_CHARS] {
 }
 
 /// 16 lower-case hexadecimal digits.
+#[inline]
 pub(super) const fn hex(number: u64) -> [u8; 16] {
     let (high, low) = (hex_of_half((number >> 32) as u32), hex_of_half(number as u32));
     // The first digit is that of the highest bits.

@@ -302,6 +302,7 @@ impl Shard {
         }
     }
 
+    #[inline]
     fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Loc> {
         self.index.find(hash, |loc| Entry(self.log.at(loc)).key() == key)
     }

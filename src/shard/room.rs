@@ -47,7 +47,10 @@ impl Shard {
     /// Whether `bytes` could fit into this shard's part of the budget if nothing else were there.
     #[must_use]
     pub fn could_hold(&self, bytes: u64) -> bool {
-        self.fits_beside(self.index.bytes_min(), bytes)
+        let geometry = self.geometry_to_be().unwrap_or_else(|| self.log.geometry());
+        let (block_bytes, limit) = (geometry.block_bytes(), self.budget.limit());
+        let slack = (limit / SLACK_DIVISOR).max(BLOCKS_IN_RESERVE * block_bytes);
+        (self.index.bytes_min() + slack + block_bytes).saturating_add(bytes) <= limit
     }
 
     /// Whether `bytes` fit if every entry goes. Leased values stay even if their entries go, with what is wasted around
@@ -211,5 +214,6 @@ impl Shard {
     pub(super) fn set_limit(&mut self, limit: u64) {
         self.budget.set_limit(limit);
         self.order.set_limit(limit);
+        self.fit_blocks();
     }
 }

@@ -116,3 +116,27 @@ fn a_log_without_further_addresses_evicts_and_goes_on() {
         shard.assert_invariants();
     }
 }
+
+/// Blocks were as large as the first budget asked for: under one far smaller, not even what must stay free of them fitted
+/// in, and every write was refused until a restart.
+#[test]
+fn a_budget_far_smaller_than_the_first_one_takes_writes() {
+    for (from, to) in [(None, 4 << 20), (None, 7 << 20), (Some(1 << 30), 2 << 20), (Some(64 << 20), 512 << 10)] {
+        for policy in EvictionPolicy::ALL {
+            let config = ShardConfig { budget_bytes: from, first_version: 1, policy, hasher: hasher() };
+            let mut shard = Shard::new(config);
+            let fill = |shard: &mut Shard, millis: u64| {
+                let mut stored = |n: u64| put(shard, at(millis), &format!("{n:04}"), Payload::Inline(&[1; 1_000]));
+                (0..1_000).filter(|n| stored(*n)).count()
+            };
+            assert_eq!(fill(&mut shard, 0), 1_000);
+            shard.set_budget(Some(to));
+            while shard.tick(at(1)) {}
+            assert_eq!(fill(&mut shard, 2), 1_000, "{from:?}, then {to}, {policy:?}");
+            while shard.tick(at(3)) {}
+            let (entries, committed) = (shard.stats().entries, shard.committed());
+            assert!(entries * 4_000 > to && committed <= to || entries == 1_000, "{entries} in {committed} of {to}");
+            shard.assert_invariants();
+        }
+    }
+}

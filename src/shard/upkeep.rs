@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::eviction::PATIENCE;
+use super::log::{Geometry, Log};
 use crate::limits::{BLOB_CHUNKS_FREED_PER_SLICE, FREED_PER_SLICE_MAX};
 use crate::time::Now;
 
@@ -19,6 +20,7 @@ impl Shard {
         let freeing_is_due = self.values.free_dead(BLOB_CHUNKS_FREED_PER_SLICE);
         // What has expired goes before what lives.
         let has_shrunk = (!expiry_is_due && self.evict_slice(now)) | self.compact_slice();
+        self.fit_blocks();
         self.unmap_surplus();
         self.stats.expiry_lag_ms = self.expiry_lag_ms(now);
         self.refresh_gauges();
@@ -35,7 +37,27 @@ impl Shard {
     }
 
     fn is_over(&self) -> bool {
-        self.in_use().saturating_add(self.slack()) > self.budget.limit()
+        self.in_use().saturating_add(self.slack()) > self.budget.limit() || self.geometry_to_be().is_some()
+    }
+
+    /// What the log is to have as soon as nothing is left in it: smaller blocks, where those that there are, which are as
+    /// large as the first budget asked for, are too large for the one that there is now. To work with them takes more than
+    /// is left for entries.
+    pub(super) fn geometry_to_be(&self) -> Option<Geometry> {
+        let fitting = Geometry::for_limit(self.budget.limit());
+        let is_smaller = fitting.block_bytes() < self.log.geometry().block_bytes();
+        (is_smaller && 2 * self.slack_min() > self.budget.limit()).then_some(fitting)
+    }
+
+    /// Begins anew with smaller blocks where these are too large, as soon as nothing is left in them.
+    pub(super) fn fit_blocks(&mut self) {
+        let Some(geometry) = self.geometry_to_be() else { return };
+        let is_empty = self.index.len() == 0 && self.leases.len() == 0 && !self.values.has_dead();
+        if is_empty && self.log.live_bytes() == 0 {
+            self.log = Log::new(geometry);
+            self.due_ms = u64::MAX;
+            self.refresh_gauges();
+        }
     }
 
     /// Evicts what is over the limit; true if that was not enough.

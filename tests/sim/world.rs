@@ -1,467 +1,465 @@
-//! The simulated world: lanes with bad habits, clients that pipeline and vanish, a clock that leaps.
+//! The simulated world: engines, lanes, clients and a clock, and how a plan is followed in it.
 
+use crate::client::{Client, Connection, UNANSWERED_MAX, key_name};
+use crate::fault::{Fault, Faults};
+use crate::generate::{CLIENTS_MAX, KEYS};
+use crate::lanes::Lanes;
+use crate::model::{Key, LAG_MS_MAX, OpId, Verb};
+use crate::plan::{Ask, Plan, Rules, Shape, Step};
+use crate::seen::Seen;
+use crate::wire::{Answer, TOKEN};
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Notice, PagesErrand, PagesState, Parts, Settings};
+use cache_service::engine::parts::{self, Parts, Settings};
+use cache_service::limits::TICK_MS;
 use cache_service::metrics::ProcessFacts;
-use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
+use cache_service::session::ConnId;
 use cache_service::session::request_id::RequestIds;
-use cache_service::session::{ConnId, Flow};
 use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 use cache_service::time::{Mono, Now};
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 
-/// Where all chance comes from.
-#[derive(Clone, Copy, Debug)]
-pub struct Seed(pub u64);
+/// Why a run has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Failures of one kind are taken for the same one.
+    pub kind: String,
+    pub text: String,
+}
 
-/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-#[derive(Clone, Debug)]
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
+impl Failure {
+    pub fn new(kind: &str, text: impl Into<String>) -> Self {
+        Self { kind: kind.to_owned(), text: text.into() }
     }
 }
 
-/// What the world did to the engines; a simulation in which nothing bad happens shows nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Seen {
-    pub refused: u64,
-    pub delayed: u64,
-    pub vanished: u64,
-    pub too_late: u64,
-    pub pages: u64,
-    pub no_pages: u64,
-}
+pub type Run<T = ()> = Result<T, Failure>;
 
-impl Seen {
-    pub fn add(&mut self, other: Self) {
-        self.refused += other.refused;
-        self.delayed += other.delayed;
-        self.vanished += other.vanished;
-        self.too_late += other.too_late;
-        self.pages += other.pages;
-        self.no_pages += other.no_pages;
-    }
-}
-
-/// Lanes of one core to each other core, and their bad habits.
+/// One core.
 #[derive(Debug)]
-struct Lanes {
-    requests: HashMap<(u16, u16), VecDeque<Box<Parcel>>>,
-    replies: HashMap<(u16, u16), VecDeque<Box<Parcel>>>,
-    /// Pages that somebody else is to write, in his own time.
-    errands: Vec<PagesErrand>,
-    chance: Chance,
-    seen: Seen,
-    calm: bool,
+pub struct Core {
+    pub engine: Engine,
+    /// It gets no turn before this.
+    pub pauses_until_ms: u64,
+    /// What it is told at its next turn.
+    words: VecDeque<Rules>,
+    drains: bool,
+    /// Connections whose clients are gone, and it has not heard of that.
+    left: Vec<ConnId>,
+    /// The rules that it follows.
+    pub rules: Rules,
+    /// The most that its rules have allowed so far.
+    pub rules_max: Rules,
+    /// Its clock is behind by so much: it was read when the turn began.
+    lag_ms: u64,
+    /// What its clock has shown last.
+    latest_ms: Cell<u64>,
+    /// It has had to come down to a lower budget, and has not yet.
+    pub is_shrinking: bool,
+    pub memory: Memory,
 }
 
-impl Host for Lanes {
-    fn send(&mut self, parcel: Box<Parcel>) -> Result<(), Box<Parcel>> {
-        if !self.calm && self.chance.one_in(12) {
-            self.seen.refused += 1;
-            return Err(parcel);
+/// What was counted in a shard when it was looked at last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    pub evictions: u64,
+    pub expirations: u64,
+    pub in_use: u64,
+    pub committed: u64,
+    pub slack: u64,
+}
+
+/// Requests whose client has gone, as long as they may still be carried out.
+#[derive(Debug)]
+pub struct Gone {
+    pub core: u16,
+    /// So many parcels had been sent when it went.
+    pub sent: u64,
+    pub ops: Vec<(u8, OpId)>,
+}
+
+/// Everything there is.
+pub struct World {
+    pub cores: Vec<Core>,
+    pub lanes: Lanes,
+    pub clients: Vec<Client>,
+    pub keys: Vec<Key>,
+    pub gone: Vec<Gone>,
+    pub router: Router,
+    /// Who owns which key.
+    owners: Vec<u16>,
+    pub now_ms: u64,
+    pub is_draining: bool,
+    /// Nothing in the plan is a reason to refuse a request.
+    pub is_gentle: bool,
+    pub socket_bytes: usize,
+    pub serial: u64,
+    pub requests: u64,
+    next_op: OpId,
+    /// Answers that say that the server is too busy, to requests on keys.
+    pub refusals: u64,
+    /// What was heard, for comparing runs.
+    pub history: Vec<String>,
+    /// The first answers to reads of keys, for a fault.
+    pub stale: HashMap<u8, Answer>,
+    pub seen: Seen,
+}
+
+/// How far the wall clock is ahead of the other one.
+pub const WALL_MS: u64 = 1_700_000_000_000;
+/// Unanswered writes of one key at most.
+const WRITES_MAX: usize = 5;
+const BEGIN_MS: u64 = 1_000;
+const IDLE_TIMEOUT_MS: u64 = 60_000;
+const HEADER_TIMEOUT_MS: u64 = 10_000;
+
+impl World {
+    pub fn new(shape: &Shape, fault: Option<Fault>) -> Self {
+        let router = Router::new(shape.cores, [3, 4]);
+        let client = |number: u64| Client::of((number % u64::from(shape.cores)) as u16);
+        Self {
+            cores: (0..shape.cores).map(|core| Core::new(core, router, shape, fault)).collect(),
+            lanes: Lanes::new(shape.cores, shape.mailbox_max, Faults::new(fault)),
+            clients: (0..CLIENTS_MAX).map(client).collect(),
+            keys: (0..KEYS).map(|_| Key::default()).collect(),
+            gone: Vec::new(),
+            router,
+            owners: (0..KEYS).map(|key| router.owner(router.hash(key_name(key).as_bytes())).0).collect(),
+            now_ms: BEGIN_MS,
+            is_draining: false,
+            is_gentle: false,
+            socket_bytes: shape.socket_bytes,
+            serial: 0,
+            requests: 0,
+            next_op: 1,
+            refusals: 0,
+            history: Vec::new(),
+            stale: HashMap::new(),
+            seen: Seen::default(),
         }
-        self.requests.entry((parcel.from.0, parcel.to.0)).or_default().push_back(parcel);
+    }
+
+    /// The moment at a core.
+    pub fn now_at(&self, core: u16) -> Now {
+        let stands = core == 0 && self.lanes.faults.has(Fault::StandingClock);
+        let it = &self.cores[usize::from(core)];
+        let millis = if stands { self.now_ms.min(BEGIN_MS + 500) } else { self.now_ms - it.lag_ms };
+        // No clock goes back.
+        let millis = millis.max(it.latest_ms.get());
+        it.latest_ms.set(millis);
+        Now::new(Mono::from_millis(millis), WALL_MS)
+    }
+
+    /// The keys that a core owns.
+    pub fn keys_of(&self, core: u16) -> Vec<u8> {
+        (0..KEYS).filter(|key| self.owners[usize::from(*key)] == core).collect()
+    }
+
+    /// Follows the plan to its end, then lets everything come to rest and looks whether anything is left.
+    pub fn follow(&mut self, plan: &Plan) -> Run {
+        self.is_gentle = plan.is_gentle();
+        for step in &plan.steps {
+            self.step(step)?;
+            self.look()?;
+        }
+        self.come_to_rest()?;
+        self.ask_for_everything()?;
+        self.leave_nothing()
+    }
+
+    fn step(&mut self, step: &Step) -> Run {
+        match step {
+            Step::Ask { client, ask } => self.make_up(usize::from(*client), ask),
+            Step::Send { client, len } => return self.send(usize::from(*client), *len as usize).map(drop),
+            Step::Hear { client, len } => return self.hear(usize::from(*client), *len as usize).map(drop),
+            Step::HangUp { client } => self.hang_up(usize::from(*client)),
+            Step::Vanish { client, next_core } => self.vanish(usize::from(*client), *next_core),
+            Step::Carry { pick, most } => self.move_parcels(false, *pick, *most),
+            Step::Bring { pick, most } => self.move_parcels(true, *pick, *most),
+            Step::Fill { core, parcels } => {
+                let core = self.core(*core);
+                self.lanes.full_for[usize::from(core)] = *parcels;
+            }
+            Step::Page { pick } => self.write_a_page(usize::from(*pick)),
+            Step::Pass { millis } => self.pass(u64::from(*millis))?,
+            Step::Pause { core, millis } => self.pause(*core, u64::from(*millis)),
+            Step::Reload { rules } => self.reload(*rules),
+            Step::Lag { core, millis } => {
+                let core = self.core(*core);
+                self.cores[usize::from(core)].lag_ms = u64::from(*millis).min(LAG_MS_MAX);
+                self.seen.note_if(*millis > 0, "cores whose clocks were behind");
+            }
+            Step::Drain => self.drain(),
+        }
         Ok(())
     }
 
-    fn reply(&mut self, parcel: Box<Parcel>) {
-        self.replies.entry((parcel.to.0, parcel.from.0)).or_default().push_back(parcel);
+    /// A core that there is.
+    fn core(&self, number: u16) -> u16 {
+        number % self.cores.len() as u16
     }
 
-    fn notice(&mut self, _notice: Notice) {}
-
-    fn write_pages(&mut self, errand: PagesErrand) -> PagesState {
-        if !self.calm && self.chance.one_in(12) {
-            return PagesState::Busy;
-        }
-        if self.chance.one_in(4) {
-            return PagesState::Written(errand.bundle.write());
-        }
-        self.errands.push(errand);
-        PagesState::Later
-    }
-}
-
-/// What a client has asked and may hear.
-#[derive(Clone, Debug)]
-enum Expect {
-    /// The value that a GET must bring, or 404.
-    Get(String),
-    /// The value that was put.
-    Put(String, String),
-    Delete(String),
-    /// A page of numbers.
-    Page,
-}
-
-/// A client on one connection, which owns the keys that begin with its number: nobody else writes them, so what it
-/// should read is known although requests of different clients overlap.
-#[derive(Debug)]
-struct Client {
-    core: usize,
-    conn: Option<ConnId>,
-    to_send: Vec<u8>,
-    expected: VecDeque<Expect>,
-    heard: Vec<u8>,
-    /// What the map holds for this client's keys once everything expected has been answered.
-    map: HashMap<String, String>,
-}
-
-/// Engines, lanes, clients, clock.
-pub struct World {
-    engines: Vec<Engine>,
-    lanes: Lanes,
-    clients: Vec<Client>,
-    chance: Chance,
-    now_ms: u64,
-    seen: Seen,
-    history: Vec<String>,
-}
-
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-const STEPS: usize = 3_000;
-const REQUEST_TIMEOUT_MS: u64 = 500;
-
-impl World {
-    pub fn new(seed: Seed) -> Self {
-        let mut chance = Chance(seed.0);
-        let cores = 1 + chance.below(5) as u16;
-        let engines = (0..cores).map(|core| engine(core, cores)).collect();
-        let clients = (0..1 + chance.below(6))
-            .map(|_| Client {
-                core: chance.below(u64::from(cores)) as usize,
-                conn: None,
-                to_send: Vec::new(),
-                expected: VecDeque::new(),
-                heard: Vec::new(),
-                map: HashMap::new(),
-            })
-            .collect();
-        let lanes = Lanes {
-            requests: HashMap::new(),
-            replies: HashMap::new(),
-            errands: Vec::new(),
-            chance: Chance(seed.0 ^ 0xdead_beef),
-            seen: Seen::default(),
-            calm: false,
-        };
-        Self { engines, lanes, clients, chance, now_ms: 1_000, seen: Seen::default(), history: Vec::new() }
-    }
-
-    pub fn history(&self) -> Vec<String> {
-        self.history.clone()
-    }
-
-    pub fn seen(&self) -> Seen {
-        let mut seen = self.seen;
-        seen.add(self.lanes.seen);
-        seen
-    }
-
-    fn now(&self) -> Now {
-        Now::new(Mono::from_millis(self.now_ms), 1_700_000_000_000)
-    }
-
-    pub fn run(&mut self) {
-        for _ in 0..STEPS {
-            self.step();
-        }
-        self.lanes.calm = true;
-        for _ in 0..50_000 {
-            let asked = self.clients.iter().all(|client| client.expected.is_empty() && client.to_send.is_empty());
-            if asked && self.lanes_are_empty() {
-                return;
-            }
-            self.quiet_step();
-        }
-        let state = |client: &Client| {
-            let flow = client.conn.map(|conn| self.engines[client.core].peek_flow(conn));
-            (flow, client.to_send.len(), client.heard.len(), client.expected.len())
-        };
-        let clients: Vec<_> = self.clients.iter().map(state).collect();
-        panic!("the world does not come to rest: {clients:?}, lanes empty: {}", self.lanes_are_empty());
-    }
-
-    fn lanes_are_empty(&self) -> bool {
-        let lanes = || self.lanes.requests.values().chain(self.lanes.replies.values());
-        self.lanes.errands.is_empty() && lanes().all(VecDeque::is_empty)
-    }
-
-    fn step(&mut self) {
-        let client = self.chance.below(self.clients.len() as u64) as usize;
-        match self.chance.below(20) {
-            0..=5 => self.ask(client),
-            6..=10 => self.send_some(client),
-            11..=13 => self.move_a_parcel(),
-            14 => self.write_a_page(),
-            15..=16 => self.hear(client),
-            17 => self.now_ms += self.chance.below(20),
-            18 if self.chance.one_in(10) => self.now_ms += REQUEST_TIMEOUT_MS / 2 + self.chance.below(400),
-            18 => self.tick(),
-            _ if self.chance.one_in(15) => self.vanish(client),
-            _ => {}
-        }
-    }
-
-    fn quiet_step(&mut self) {
-        let client = self.chance.below(self.clients.len() as u64) as usize;
-        self.send_some(client);
-        self.move_a_parcel();
-        self.write_a_page();
-        self.hear(client);
-        if self.chance.one_in(10) {
-            self.now_ms += 1;
-            self.tick();
-        }
-    }
-
-    fn tick(&mut self) {
-        let now = self.now();
-        for engine in &mut self.engines {
-            engine.tick(now, &mut self.lanes);
-            engine.settle(now, &mut self.lanes);
-        }
-    }
-
-    /// A client makes up a request. Its bytes leave later, in pieces.
-    fn ask(&mut self, number: usize) {
-        let client = &mut self.clients[number];
-        if client.expected.len() > 40 {
+    pub fn make_up(&mut self, number: usize, ask: &Ask) {
+        let client = &self.clients[number];
+        let is_over = client.has_hung_up || (self.is_draining && client.connection.is_none());
+        if is_over || client.expected.len() >= UNANSWERED_MAX || ask.keys().iter().any(|key| self.is_busy(*key)) {
             return;
         }
-        let key = format!("{number}-{}", self.chance.below(6));
-        let (text, expect) = match self.chance.below(5) {
-            0 | 1 => (format!("GET /v1/kv/{key}?raw=true HTTP/1.1\r\nHost: sim\r\n\r\n"), Expect::Get(key)),
-            2 => {
-                let most = if self.chance.one_in(8) { 150_000 } else { 90 };
-                let len = self.chance.below(most) as usize;
-                let value = format!("\"{}\"", "v".repeat(len));
-                let body = format!("{{\"value\":{value}}}");
-                let head = format!(
-                    "PUT /v1/kv/{key} HTTP/1.1\r\nHost: sim\r\nX-API-Token: {TOKEN}\r\nContent-Length: {}\r\n\r\n",
-                    body.len()
-                );
-                (head + &body, Expect::Put(key, value))
-            }
-            3 if self.chance.one_in(10) => {
-                let path = ["metrics", "readyz", "v1/admin/slowlog", "v1/admin/hotkeys"][self.chance.below(4) as usize];
-                (format!("GET /{path} HTTP/1.1\r\nHost: sim\r\nX-API-Token: {TOKEN}\r\n\r\n"), Expect::Page)
-            }
-            _ => (
-                format!("DELETE /v1/kv/{key} HTTP/1.1\r\nHost: sim\r\nX-API-Token: {TOKEN}\r\n\r\n"),
-                Expect::Delete(key),
-            ),
-        };
-        client.to_send.extend_from_slice(text.as_bytes());
-        client.expected.push_back(expect);
-    }
-
-    /// A piece of what a client has to say reaches its core.
-    fn send_some(&mut self, number: usize) {
-        let now = self.now();
         let client = &mut self.clients[number];
-        let engine = &mut self.engines[client.core];
-        let conn = *client.conn.get_or_insert_with(|| engine.open(now).expect("few connections"));
-        match engine.flow(conn) {
-            // The clock leapt while a body that nobody wanted stood still.
-            Flow::Closed | Flow::Lingering if engine.output(conn).is_empty() => return self.vanish(number),
-            Flow::Reading if !client.to_send.is_empty() => {}
-            _ => return,
-        }
-        let most = if self.chance.one_in(3) { 7 } else { 60_000 };
-        let len = (1 + self.chance.below(most) as usize).min(client.to_send.len());
-        let piece: Vec<u8> = client.to_send.drain(..len).collect();
-        engine.receive(now, &mut self.lanes, conn, &piece);
-        engine.settle(now, &mut self.lanes);
+        self.requests += 1;
+        client.ask(ask, self.requests, &mut self.next_op);
     }
 
-    /// One parcel arrives, from a lane picked by chance: lanes overtake each other, parcels of one lane do not.
-    fn move_a_parcel(&mut self) {
-        let now = self.now();
-        let replies = self.chance.one_in(2);
-        let lanes = if replies { &mut self.lanes.replies } else { &mut self.lanes.requests };
-        let mut waiting: Vec<_> = lanes.iter().filter(|(_, lane)| !lane.is_empty()).map(|(ends, _)| *ends).collect();
-        waiting.sort_unstable();
-        if waiting.is_empty() {
+    /// Whether so many writes wait for a key that too many pasts would be possible.
+    fn is_busy(&self, key: u8) -> bool {
+        let waits = |(of, _, verb): &&(u8, OpId, Verb)| *of == key && !matches!(verb, Verb::Get { .. });
+        let expected = self.clients.iter().flat_map(|client| &client.expected).filter(|it| !it.is_delivered);
+        let unsaid = expected.flat_map(|it| &it.ops).filter(waits).count();
+        unsaid + self.keys[usize::from(key)].writes() >= WRITES_MAX
+    }
+
+    fn pause(&mut self, core: u16, millis: u64) {
+        let core = self.core(core);
+        let until_ms = self.now_ms + millis;
+        self.seen.note_if(millis > 500, "cores paused for longer than a request may take");
+        let core = &mut self.cores[usize::from(core)];
+        core.pauses_until_ms = core.pauses_until_ms.max(until_ms);
+    }
+
+    fn reload(&mut self, rules: Rules) {
+        self.seen.note("reloads");
+        self.cores.iter_mut().for_each(|core| core.words.push_back(rules));
+    }
+
+    fn drain(&mut self) {
+        self.seen.note("drained");
+        self.is_draining = true;
+        self.cores.iter_mut().for_each(|core| core.drains = true);
+        for client in &mut self.clients {
+            if client.connection.is_none() {
+                client.begin_anew();
+            }
+        }
+    }
+
+    pub fn is_awake(&self, core: u16) -> bool {
+        self.cores[usize::from(core)].pauses_until_ms <= self.now_ms
+    }
+
+    /// A core has a turn, if it gets one: first it hears what has happened meanwhile.
+    pub fn wake(&mut self, core: u16) -> bool {
+        if !self.is_awake(core) {
+            return false;
+        }
+        let now = self.now_at(core);
+        let it = &mut self.cores[usize::from(core)];
+        if std::mem::take(&mut it.drains) {
+            it.engine.start_draining();
+        }
+        while let Some(rules) = it.words.pop_front() {
+            let limit = it.limit();
+            it.rules = rules;
+            it.is_shrinking |= it.limit() < limit;
+            it.rules_max.inflight_max = it.rules_max.inflight_max.max(rules.inflight_max);
+            let is_ignored = self.lanes.faults.has(Fault::IgnoredBudget);
+            it.engine.obey(rules_of(&if is_ignored { Rules { shard_budget: None, ..rules } } else { rules }));
+        }
+        for conn in std::mem::take(&mut it.left) {
+            if !self.lanes.faults.strikes(Fault::LeakedConnection) {
+                it.engine.close(now, &mut self.lanes, conn);
+            }
+        }
+        for client in 0..self.clients.len() {
+            self.tell_of_room(client, core);
+        }
+        true
+    }
+
+    fn tell_of_room(&mut self, client: usize, core: u16) {
+        let socket_bytes = self.socket_bytes;
+        let Some(connection) = &mut self.clients[client].connection else { return };
+        let has_room = connection.awaits_room && connection.kernel.len() < socket_bytes;
+        if connection.core == core && has_room && !connection.is_closed {
+            connection.awaits_room = false;
+            self.tend(client);
+        }
+    }
+
+    /// What every turn ends with.
+    pub fn end_turn(&mut self, core: u16) {
+        let at = usize::from(core);
+        while let Some(conn) = self.cores[at].engine.next_dirty() {
+            if self.lanes.faults.strikes(Fault::MissedWakeUp) {
+                continue;
+            }
+            let is_of = |it: &Connection| it.core == core && it.id == conn && !it.is_closed;
+            let client = self.clients.iter().position(|client| client.connection.as_ref().is_some_and(is_of));
+            client.into_iter().for_each(|client| self.tend(client));
+        }
+        let now = self.now_at(core);
+        self.cores[at].engine.settle(now, &mut self.lanes);
+    }
+
+    /// Takes what the engine has to send, as far as the kernel has room, and does what it wants done next.
+    pub fn tend(&mut self, client: usize) {
+        let Some(connection) = &self.clients[client].connection else { return };
+        let (core, id) = (connection.core, connection.id);
+        let now = self.now_at(core);
+        let Some(connection) = &mut self.clients[client].connection else { return };
+        let engine = &mut self.cores[usize::from(core)].engine;
+        loop {
+            let output = engine.output(id);
+            let len = output.len().min(self.socket_bytes.saturating_sub(connection.kernel.len()));
+            if output.is_empty() {
+                break;
+            }
+            if len == 0 {
+                connection.awaits_room = true;
+                self.seen.note("kernels full");
+                break;
+            }
+            connection.kernel.extend_from_slice(&output[..len]);
+            connection.moved_ms = self.now_ms;
+            engine.sent(now, &mut self.lanes, id, len);
+        }
+        match engine.flow(id) {
+            cache_service::session::Flow::Reading => connection.receives = true,
+            cache_service::session::Flow::Paused => {}
+            cache_service::session::Flow::Lingering => (connection.lingers, connection.receives) = (true, true),
+            cache_service::session::Flow::Closed => self.close(client),
+        }
+    }
+
+    /// The core closes its side.
+    pub fn close(&mut self, client: usize) {
+        let now_ms = self.now_ms;
+        let Some(connection) = &mut self.clients[client].connection else { return };
+        connection.is_closed = true;
+        connection.silent_ms = now_ms - connection.moved_ms;
+        let (core, id) = (connection.core, connection.id);
+        let now = self.now_at(core);
+        self.cores[usize::from(core)].engine.close(now, &mut self.lanes, id);
+    }
+
+    /// The client's side of a connection is gone; the core hears of it at its next turn.
+    pub fn abandon(&mut self, connection: &Connection) {
+        if !connection.is_closed {
+            self.cores[usize::from(connection.core)].left.push(connection.id);
+        }
+    }
+
+    pub fn move_parcels(&mut self, leads_back: bool, pick: u16, most: u8) {
+        let picked = self.lanes.pick(leads_back, pick, |core| self.is_awake(core));
+        let Some(ends) = picked else { return };
+        let core = ends.2;
+        self.wake(core);
+        for _ in 0..most {
+            let Some(parcel) = self.lanes.take(ends) else { break };
+            self.arrive(core, leads_back, parcel);
+        }
+        self.end_turn(core);
+    }
+
+    pub fn write_a_page(&mut self, pick: usize) {
+        let waiting = self.lanes.errands.len();
+        let Some(chosen) = pick.checked_rem(waiting) else { return };
+        let core = self.lanes.errands[chosen].from;
+        if !self.wake(core.0) {
             return;
         }
-        self.seen.delayed += u64::from(waiting.len() > 1);
-        let ends = waiting[self.chance.below(waiting.len() as u64) as usize];
-        let Some(parcel) = lanes.get_mut(&ends).and_then(VecDeque::pop_front) else { return };
-        let engine = &mut self.engines[usize::from(ends.1)];
-        if replies {
-            engine.come_back(now, &mut self.lanes, parcel);
-        } else {
-            engine.carry_out(now, &mut self.lanes, parcel);
-        }
-        engine.settle(now, &mut self.lanes);
+        let errand = self.lanes.errands.swap_remove(chosen);
+        let (now, engine) = (self.now_at(core.0), &mut self.cores[core.index()].engine);
+        engine.pages_written(now, &mut self.lanes, errand.id, errand.bundle.write());
+        self.seen.note("pages written");
+        self.end_turn(core.0);
     }
 
-    /// One page is written, not always the one that was asked for first.
-    fn write_a_page(&mut self) {
-        let waiting = self.lanes.errands.len() as u64;
-        if waiting == 0 {
-            return;
-        }
-        let (now, chosen) = (self.now(), self.chance.below(waiting) as usize);
-        let PagesErrand { from, id, bundle } = self.lanes.errands.swap_remove(chosen);
-        let engine = &mut self.engines[from.index()];
-        engine.pages_written(now, &mut self.lanes, id, bundle.write());
-        engine.settle(now, &mut self.lanes);
-    }
-
-    /// A client takes some of the output, and checks every answer that is complete.
-    fn hear(&mut self, number: usize) {
-        let now = self.now();
-        let client = &mut self.clients[number];
-        let Some(conn) = client.conn else { return };
-        let engine = &mut self.engines[client.core];
-        let output = engine.output(conn);
-        let len = output.len().min(1 + self.chance.below(50_000) as usize);
-        client.heard.extend_from_slice(&output[..len]);
-        if len > 0 {
-            engine.sent(now, &mut self.lanes, conn, len);
-            engine.settle(now, &mut self.lanes);
-        }
-        while let Some((status, body, len)) = first_answer(&self.clients[number].heard) {
-            let client = &mut self.clients[number];
-            client.heard.drain(..len);
-            let expected = client.expected.pop_front().expect("an answer belongs to a request");
-            let (failed, is_page) = (status == 503, matches!(expected, Expect::Page));
-            self.seen.too_late += u64::from(failed);
-            self.seen.no_pages += u64::from(failed && is_page);
-            self.seen.pages += u64::from(status == 200 && is_page);
-            // What pages tell depends on what this thread has done before.
-            let len = if is_page { 0 } else { body.len() };
-            self.history.push(format!("{number} {status} {len}"));
-            if status == 408 {
-                // The clock leapt while a body stood still: that is the end of this connection.
-                return self.vanish(number);
+    /// Time passes, tick by tick.
+    pub fn pass(&mut self, millis: u64) -> Run {
+        let mut left = millis;
+        while left > 0 {
+            let step = left.min(TICK_MS);
+            left -= step;
+            self.now_ms += step;
+            for core in 0..self.cores.len() as u16 {
+                self.tick(core)?;
             }
-            client.check(status, &body, &expected);
-        }
-    }
-
-    /// A client drops its connection in the middle of whatever. Unanswered writes may or may not have taken place, so
-    /// the client forgets those keys by moving on to a number of its own that nobody has used.
-    fn vanish(&mut self, number: usize) {
-        let now = self.now();
-        let client = &mut self.clients[number];
-        let Some(conn) = client.conn.take() else { return };
-        let engine = &mut self.engines[client.core];
-        engine.close(now, &mut self.lanes, conn);
-        engine.settle(now, &mut self.lanes);
-        self.seen.vanished += 1;
-        client.to_send.clear();
-        client.heard.clear();
-        for expect in std::mem::take(&mut client.expected) {
-            if let Expect::Put(key, _) | Expect::Delete(key) = expect {
-                client.map.insert(key, UNKNOWN.to_owned());
+            if left > 0 {
+                self.look()?;
             }
         }
+        Ok(())
     }
 
-    pub fn assert_nothing_is_left(&mut self) {
-        for number in 0..self.clients.len() {
-            self.vanish(number);
+    fn tick(&mut self, core: u16) -> Run {
+        /// No upkeep takes so many slices.
+        const SLICES_MAX: usize = 10_000;
+        if !self.wake(core) {
+            return Ok(());
         }
-        for _ in 0..1_000 {
-            self.now_ms += 10;
-            self.tick();
-            for _ in 0..50 {
-                self.move_a_parcel();
-                self.write_a_page();
+        let now = self.now_at(core);
+        for slice in 0.. {
+            assert!(slice < SLICES_MAX, "upkeep comes to an end");
+            let engine = &mut self.cores[usize::from(core)].engine;
+            self.lanes.seen.note_if(engine.is_pressed(), "pressed for room");
+            let has_more = engine.tick(now, &mut self.lanes);
+            self.end_turn(core);
+            if !has_more {
+                break;
             }
         }
-        assert!(self.lanes_are_empty(), "every parcel has come back");
-        for engine in &self.engines {
-            assert!(engine.is_quiet());
-            assert_eq!(engine.parts().metrics.active_requests, 0);
-            assert_eq!(engine.parts().metrics.connections, 0);
-            assert!(!engine.parts().shard.has_leases());
-            engine.parts().shard.assert_invariants();
+        self.look_after_upkeep(core)
+    }
+}
+
+impl Core {
+    /// Connections whose clients are gone, and it has not heard of that.
+    pub fn left_count(&self) -> u64 {
+        self.left.len() as u64
+    }
+
+    fn new(core: u16, router: Router, shape: &Shape, fault: Option<Fault>) -> Self {
+        let (policy, hasher) =
+            (if shape.lru { EvictionPolicy::Lru } else { EvictionPolicy::default() }, router.hasher());
+        let first_version = u64::from(core + 1) << 48;
+        let budget_bytes = shape.rules.shard_budget.filter(|_| fault != Some(Fault::IgnoredBudget));
+        let shard = Shard::new(ShardConfig { budget_bytes, first_version, policy, hasher });
+        let ids = RequestIds::new(u64::from(core), 0);
+        let parts = Parts::new(ShardId(core), router, shard, settings_of(&shape.rules), ids, 4_096);
+        Self {
+            engine: Engine::new(parts),
+            pauses_until_ms: 0,
+            words: VecDeque::new(),
+            drains: false,
+            left: Vec::new(),
+            rules: shape.rules,
+            rules_max: shape.rules,
+            lag_ms: 0,
+            latest_ms: Cell::new(0),
+            is_shrinking: false,
+            memory: Memory::default(),
         }
     }
 }
 
-/// What the map holds where nobody can know.
-const UNKNOWN: &str = "?";
-
-impl Client {
-    fn check(&mut self, status: u16, body: &str, expected: &Expect) {
-        match expected {
-            _ if status == 503 => {} // Refused: nothing has changed.
-            Expect::Page => assert_eq!(status, 200, "{body}"),
-            Expect::Get(key) => match (self.map.get(key).map(String::as_str), status) {
-                (Some(UNKNOWN), 200 | 404) => {}
-                (None, status) => assert_eq!(status, 404, "{key} was never written"),
-                (Some(value), status) => {
-                    assert_eq!(status, 200, "{key} was written");
-                    assert!(value.trim_matches('"') == body, "{key} has the value that was written last");
-                }
-            },
-            Expect::Put(key, value) => {
-                let existed = self.map.insert(key.clone(), value.clone());
-                match existed.as_deref() {
-                    Some(UNKNOWN) => assert!(matches!(status, 200 | 201)),
-                    existed => assert_eq!(status, if existed.is_some() { 200 } else { 201 }, "PUT {key}"),
-                }
-            }
-            Expect::Delete(key) => match self.map.remove(key).as_deref() {
-                Some(UNKNOWN) => assert!(matches!(status, 204 | 404)),
-                existed => assert_eq!(status, if existed.is_some() { 204 } else { 404 }, "DELETE {key}"),
-            },
-        }
-    }
+fn rules_of(rules: &Rules) -> parts::Rules {
+    parts::Rules { settings: settings_of(rules), budget_bytes: rules.shard_budget }
 }
 
-/// The first whole answer in `bytes`: status, body, length.
-fn first_answer(bytes: &[u8]) -> Option<(u16, String, usize)> {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&bytes[..end]).expect("a head is text");
-    let status = head[9..12].parse().expect("a status");
-    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-    let len = length.map_or(0, |text| text.parse::<usize>().expect("a length"));
-    let body = bytes.get(end..end + len)?;
-    Some((status, String::from_utf8(body.to_vec()).expect("text"), end + len))
-}
-
-fn engine(core: u16, cores: u16) -> Engine {
-    let settings = Settings {
+fn settings_of(rules: &Rules) -> Settings {
+    Settings {
         tokens: Tokens::new([TOKEN]),
         read_requires_auth: false,
-        max_item_bytes: 1 << 20,
-        request_timeout_ms: REQUEST_TIMEOUT_MS,
-        idle_timeout_ms: 3_600_000,
-        header_timeout_ms: 3_600_000,
+        max_item_bytes: rules.max_item_bytes,
+        request_timeout_ms: rules.request_timeout_ms,
+        idle_timeout_ms: IDLE_TIMEOUT_MS,
+        header_timeout_ms: HEADER_TIMEOUT_MS,
         slow_request_ms: 10,
         metrics_interval_ms: 1_000,
-        inflight_max: 64,
+        inflight_max: rules.inflight_max,
         connections_max: 64,
         process: ProcessFacts::default(),
-    };
-    let router = Router::new(cores, [3, 4]);
-    let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
-    let first_version = u64::from(core) << 32;
-    let shard = Shard::new(ShardConfig { budget_bytes: None, first_version, policy, hasher });
-    let ids = RequestIds::new(u64::from(core), 0);
-    Engine::new(Parts::new(ShardId(core), router, shard, settings, ids, 4_096))
+    }
 }

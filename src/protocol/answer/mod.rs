@@ -110,6 +110,7 @@ fn begin(out: &mut Vec<u8>, head: &AnswerHead<'_>, status: u16) {
 }
 
 /// Puts the 16 hexadecimal digits of `number` over what stands at `at`.
+#[inline]
 fn put_hex(out: &mut [u8], at: usize, number: u64) {
     out[at..at + 16].copy_from_slice(&hex(number));
 }

@@ -205,7 +205,7 @@ impl Core {
     fn look_once_more(&mut self) {
         self.traded = false;
         std::thread::yield_now();
-        self.sockets.enter(Duration::ZERO);
+        self.enter(Duration::ZERO);
     }
 
     /// Whether this core may sleep. Whoever sends it something from now on rings its bell.
@@ -226,8 +226,12 @@ impl Core {
     /// Lets the kernel go on with what this core waits for, until there is something to do, and at most for `patience`.
     pub fn sleep(&mut self, patience: Duration) {
         self.host.wake_ups.slept += u64::from(!patience.is_zero());
-        self.sockets.enter(patience);
+        self.enter(patience);
         self.host.lanes.face().bell.disarm();
+    }
+
+    fn enter(&mut self, patience: Duration) {
+        self.sockets.enter(patience, self.engine.parts().are_buffers_full());
     }
 
     /// Tells the supervisor that this core lives; true if it has asked since the last time.

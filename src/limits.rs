@@ -34,6 +34,13 @@ pub const BATCH_BODY_BYTES_MIN: u64 = 1024 * 1024;
 pub const INCR_BODY_BYTES_MAX: u64 = 16 * 1024;
 /// A body has this long, in milliseconds, before its rate is looked at.
 pub const BODY_GRACE_MS: u64 = 10_000;
+/// The same where so many bodies are on their way in that no other one is let in.
+pub const BODY_GRACE_CROWDED_MS: u64 = 1_000;
+/// The part of the requests that a core may have in progress (one of so many) that is kept for those that are there as a whole,
+/// on connections that wait for nothing else.
+pub const PLACES_KEPT_DIVISOR: usize = 4;
+/// How long a request waits for a place among those in progress before it is refused, in milliseconds.
+pub const PLACE_PATIENCE_MS: u64 = 100;
 /// A body that brings less than this in all, in bytes a second, holds its place for nothing.
 pub const BODY_BYTES_PER_SEC_MIN: u64 = 1024;
 /// Largest body that is read and dropped on a route that takes none, or after a refusal, before the connection is
@@ -95,9 +102,14 @@ pub const PIPELINE_DEPTH_MAX: usize = 64;
 pub const READ_AHEAD_MAX: usize = 16;
 /// A connection with more unsent output than this is not read from.
 pub const OUTPUT_HIGH_WATER_BYTES: usize = 128 * 1024;
+/// What the kernel takes of a connection's output beyond what the peer has room for, in bytes; without a limit, some megabytes
+/// for each peer that does not read.
+pub const KERNEL_UNSENT_BYTES: u32 = 256 * 1024;
 /// When the buffers of a core's connections take more than one in so many bytes of its shard's budget, requests wait for
 /// earlier answers on their connection to be taken.
 pub const BUFFERS_SHARE_DIVISOR: u64 = 8;
+/// What a connection may hold in any case, in bytes, when its even share of the room for buffers is smaller.
+pub const EVEN_SHARE_BYTES_MIN: u64 = 4 * 1024;
 /// What a connection takes besides its buffers, in bytes: its socket, its places in the tables.
 pub const CONNECTION_BYTES: u64 = 1024;
 /// Empty buffers for answers that a core keeps for whichever connection needs one next.

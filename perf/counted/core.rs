@@ -29,10 +29,15 @@ pub struct Core<H> {
 impl<H: Host> Core<H> {
     /// The core `me` of `router`, which holds nothing yet.
     pub fn new(me: ShardId, router: Router, host: H) -> Self {
+        Self::of_limit(me, router, host, 1_000)
+    }
+
+    /// The same with so many requests in progress at most.
+    pub fn of_limit(me: ShardId, router: Router, host: H, inflight_max: usize) -> Self {
         let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
         let shard = Shard::new(ShardConfig { budget_bytes: Some(64 << 20), first_version: 1, policy, hasher });
         let ids = RequestIds::new(1, u64::from(me.0));
-        let mut engine = Engine::new(Parts::new(me, router, shard, settings(), ids, 1_000));
+        let mut engine = Engine::new(Parts::new(me, router, shard, settings(inflight_max), ids, 1_000));
         let conn = engine.open(now_at(0)).expect("the first connection");
         Self { engine, host, conn, nanos: 0 }
     }
@@ -71,7 +76,7 @@ const fn now_at(nanos: u64) -> Now {
     Now::new(Mono::from_nanos(1_000_000_000 + nanos), 1_700_000_000_000)
 }
 
-fn settings() -> Settings {
+fn settings(inflight_max: usize) -> Settings {
     Settings {
         tokens: Tokens::new([TOKEN]),
         read_requires_auth: false,
@@ -81,7 +86,7 @@ fn settings() -> Settings {
         header_timeout_ms: 10_000,
         slow_request_ms: 10,
         metrics_interval_ms: 1_000,
-        inflight_max: 1_000,
+        inflight_max,
         connections_max: 1_000,
         process: ProcessFacts::default(),
     }

@@ -37,6 +37,10 @@ pub fn count(counter: &mut Counter) {
     }
     let one = get(&keys[0]).into_bytes();
     counter.count("engine: GET hit", |_| core.exchange(black_box(&one), OK));
+    let mut full = Core::of_limit(ShardId(0), Router::new(1, [3, 4]), Alone, 0);
+    counter.count("engine: GET refused", |_| full.exchange(black_box(&one), b"HTTP/1.1 503 "));
+    let refused = write("POST", "/v1/kv/batch/get", &format!("{{\"keys\":{keys:?}}}")).into_bytes();
+    counter.count("engine: batch get of 100 refused", |_| full.exchange(black_box(&refused), b"HTTP/1.1 503 "));
     let absent = get("absent").into_bytes();
     counter.count("engine: GET miss", |_| core.exchange(black_box(&absent), b"HTTP/1.1 404 "));
     let many: Vec<u8> = keys[..PIPELINED].iter().flat_map(|key| get(key).into_bytes()).collect();

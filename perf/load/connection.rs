@@ -151,9 +151,13 @@ impl Connection {
             let Awaited { asked, since } = *self.awaited.front().ok_or("an answer to a request that was never sent")?;
             let Some(taken) = dialect.take(&bytes[at..], asked)? else { break };
             self.awaited.pop_front();
-            tally.add_answer(asked, taken);
+            if taken.refused {
+                tally.add_refusal();
+            } else {
+                tally.add_answer(asked, taken);
+            }
             if let (Some(now), Some(since)) = (now, since) {
-                tally.add_latency(now.duration_since(since));
+                tally.add_latency(now.duration_since(since), taken.refused);
             }
             at += taken.wire_bytes;
         }

@@ -57,6 +57,8 @@ pub struct Taken {
     pub wire_bytes: usize,
     /// Its body, or the value in it.
     pub body_bytes: usize,
+    /// Whether it says that there is too much to do.
+    pub refused: bool,
 }
 
 /// A protocol with all that requests and the check of answers depend on.
@@ -66,6 +68,7 @@ pub struct Dialect {
     keys: u64,
     value_bytes: usize,
     fixed: Option<Fixed>,
+    may_be_refused: bool,
     /// Long enough for every fixed body.
     filler: Vec<u8>,
     checker: Checker,
@@ -83,6 +86,7 @@ impl Dialect {
             keys: options.keys,
             value_bytes: options.value_bytes,
             fixed: options.fixed,
+            may_be_refused: options.lossy,
             filler: vec![b'y'; longest],
             checker: Checker { form, bytes: options.value_bytes, kept: HashMap::new(), scratch: Vec::new() },
             body: Vec::new(),
@@ -141,6 +145,9 @@ impl Dialect {
 
     fn take_http(&mut self, bytes: &[u8], asked: Asked) -> Result<Option<Taken>> {
         let Some(answer) = crate::answers::complete_answer(bytes)? else { return Ok(None) };
+        if self.may_be_refused && answer.status == 503 && is_refusal(&bytes[..answer.body.start]) {
+            return Ok(Some(Taken { wire_bytes: answer.body.end, body_bytes: answer.body.len(), refused: true }));
+        }
         let body = &bytes[answer.body.clone()];
         let is_right = match (self.fixed, asked) {
             (Some(fixed), Asked::Put(..)) => body == &self.filler[..fixed.put_bytes],
@@ -163,7 +170,7 @@ impl Dialect {
             _ => answer.status == 200,
         };
         if is_right && is_success {
-            return Ok(Some(Taken { wire_bytes: answer.body.end, body_bytes: answer.body.len() }));
+            return Ok(Some(Taken { wire_bytes: answer.body.end, body_bytes: answer.body.len(), refused: false }));
         }
         Err(wrong(asked, &bytes[..answer.body.end]))
     }
@@ -200,8 +207,18 @@ impl Dialect {
         if !all_right {
             return Err(wrong(asked, &bytes[..values.end]));
         }
-        Ok(Some(Taken { wire_bytes: values.end, body_bytes: values.ranges.iter().map(Range::len).sum() }))
+        Ok(Some(Taken {
+            wire_bytes: values.end,
+            body_bytes: values.ranges.iter().map(Range::len).sum(),
+            refused: false,
+        }))
     }
+}
+
+/// Whether a head says when to ask again.
+fn is_refusal(head: &[u8]) -> bool {
+    let name = b"\r\nRetry-After: ";
+    memchr::memmem::find(head, name).is_some_and(|at| head.get(at + name.len()).is_some_and(u8::is_ascii_digit))
 }
 
 /// The keys of a batch.
@@ -212,7 +229,7 @@ fn batch_keys(first: u64, keys: u64) -> impl Iterator<Item = u64> {
 fn take_line(bytes: &[u8], asked: Asked, expected: &[u8]) -> Result<Option<Taken>> {
     let Some(end) = lines::line_end(bytes) else { return Ok(None) };
     if bytes[..end] == [expected, b"\r\n"].concat() {
-        Ok(Some(Taken { wire_bytes: end, body_bytes: 0 }))
+        Ok(Some(Taken { wire_bytes: end, body_bytes: 0, refused: false }))
     } else {
         Err(wrong(asked, &bytes[..end]))
     }

@@ -11,13 +11,17 @@
 //! `load --address A[,A…] [--dialect json|raw|redis|memcached] [--path /v1/kv/{key}?raw=true] [--token T]`\
 //! `[--ask get|put|mixed|batch] [--keys K] [--draw uniform|zipf|order] [--value-bytes V] [--fixed GET_BODY[,PUT_BODY]]`\
 //! `[--connections N] [--depth D] [--requests COUNT] [--time 1] [--wait 1]`\
-//! `[--rate PER_SECOND --seconds S [--arrivals even|poisson]]`\
+//! `[--rate PER_SECOND --seconds S [--arrivals even|poisson] [--lossy 1]]`\
 //! `[--topology 1 [--foreign PERCENT]]`
 //!
 //! Connections go round the addresses. `--fixed` expects bodies of so many `y` instead of values (the floor, nginx), the
 //! second length for writes. `mixed` is nine reads and a write. A batch is 100 keys. `--time 1` measures latencies in a closed
 //! loop as well, from sending a burst to each of its answers. Each connection asks once before anything counts; `--wait 1` then
 //! prints `ready`, waits for a line of input, and for another one before the connections close.
+//!
+//! In an open loop a connection takes up to `--depth` requests at a time. `--lossy 1` is for servers that are asked for more than
+//! they can do: a request that finds no connection free when it is due is lost, and one that is refused with 503 and a `Retry-After`
+//! is counted with its own latencies. Both are told beside the answers.
 //!
 //! `--topology 1` asks the first address for `/v1/topology` and takes the addresses for those of the shards, in their order: a
 //! connection then asks for keys of the shard that it reaches, but for `--foreign` of a hundred, which are of other shards.

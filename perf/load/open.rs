@@ -50,7 +50,8 @@ pub fn run(options: &Options) -> Result<Tally> {
     let mut load = Load::new(options)?;
     load.warm_up()?;
     let Load { epoll, connections, requests, dialect, input, .. } = &mut load;
-    let mut free: VecDeque<usize> = (0..connections.len()).collect();
+    // A connection is in here once for each request that it may take.
+    let mut free: VecDeque<usize> = (0..options.depth).flat_map(|_| 0..connections.len()).collect();
     let mut ready = Vec::new();
     let mut tally = Tally::new(options)?;
     let start = Instant::now();
@@ -71,14 +72,15 @@ pub fn run(options: &Options) -> Result<Tally> {
             connection.push(dialect, asked, Some(due), &mut tally);
             connection.send(epoll)?;
         }
+        if options.lossy {
+            tally.lost += waiting.drain(..).count() as u64;
+        }
         epoll.wait(&mut ready, Some(Duration::ZERO))?;
         for &token in &ready {
             let connection = &mut connections[token as usize];
             let was_awaited = connection.awaited();
             connection.serve(epoll, dialect, input, &mut tally)?;
-            if was_awaited > 0 && connection.awaited() == 0 {
-                free.push_back(token as usize);
-            }
+            free.extend(std::iter::repeat_n(token as usize, was_awaited - connection.awaited()));
             heard = now;
         }
         if tally.answered < tally.sent && now.duration_since(heard) > PATIENCE {

@@ -66,6 +66,8 @@ pub struct Options {
     pub rate: Option<f64>,
     /// How long an open loop lasts.
     pub seconds: f64,
+    /// Whether a request that finds no connection free is lost, and a refusal an answer as good as any.
+    pub lossy: bool,
     /// Whether requests are due at random times.
     pub poisson: bool,
     /// Ask each shard for its own keys.
@@ -102,6 +104,7 @@ impl Options {
             wait: given.or("--wait", 0)? != 0,
             rate: given.optional("--rate")?,
             seconds: given.or("--seconds", 1.0)?,
+            lossy: given.or("--lossy", 0)? != 0,
             poisson: given.one_of("--arrivals", &[("even", false), ("poisson", true)])?,
             topology: given.or("--topology", 0)? != 0,
             foreign_percent: given.or("--foreign", 0)?,

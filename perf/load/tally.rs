@@ -27,20 +27,28 @@ struct Kind {
 pub struct Tally {
     /// Requests that were sent.
     pub sent: u64,
-    /// Answers that were right; a wrong one ends the run.
+    /// Answers that were right, refusals included; a wrong one ends the run.
     pub answered: u64,
+    /// Requests that were refused.
+    pub refused: u64,
+    /// Requests that found no connection free.
+    pub lost: u64,
     /// Requests for keys of other shards than the one that was asked.
     pub foreign: u64,
     /// From the first request to the last answer.
     pub elapsed: Duration,
     kinds: BTreeMap<&'static str, Kind>,
     latencies: Option<Histogram<u64>>,
+    latencies_refused: Option<Histogram<u64>>,
     cpu_before: Duration,
 }
 
 #[derive(Serialize)]
 struct Summary<'a> {
+    /// Those that were refused are not among them.
     answers: u64,
+    refused: u64,
+    lost: u64,
     foreign: u64,
     seconds: f64,
     /// CPU time of this load generator: where it is near the seconds, it and not the server was the bottleneck.
@@ -48,6 +56,8 @@ struct Summary<'a> {
     kinds: &'a BTreeMap<&'static str, Kind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     latency: Option<Latency>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_refused: Option<Latency>,
 }
 
 #[derive(Serialize)]
@@ -69,10 +79,13 @@ impl Tally {
         Ok(Self {
             sent: 0,
             answered: 0,
+            refused: 0,
+            lost: 0,
             foreign: 0,
             elapsed: Duration::ZERO,
             kinds: BTreeMap::new(),
             latencies: timed.then(histogram).transpose()?,
+            latencies_refused: options.lossy.then(histogram).transpose()?,
             cpu_before: cpu_time(),
         })
     }
@@ -97,9 +110,15 @@ impl Tally {
         *kind.bodies.entry(taken.body_bytes).or_default() += 1;
     }
 
+    /// Counts a refusal.
+    pub fn add_refusal(&mut self) {
+        self.answered += 1;
+        self.refused += 1;
+    }
+
     /// Counts a latency.
-    pub fn add_latency(&mut self, latency: Duration) {
-        if let Some(latencies) = &mut self.latencies {
+    pub fn add_latency(&mut self, latency: Duration, refused: bool) {
+        if let Some(latencies) = if refused { &mut self.latencies_refused } else { &mut self.latencies } {
             let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
             latencies.saturating_record(ns);
         }
@@ -108,18 +127,21 @@ impl Tally {
     /// One line of JSON.
     pub fn summary(&self) -> String {
         let us = |ns: u64| ns as f64 / 1000.0;
-        let latency = self.latencies.as_ref().map(|latencies| Latency {
+        let told = |latencies: &Histogram<u64>| Latency {
             mean_us: latencies.mean() / 1000.0,
             max_us: us(latencies.max()),
             at: SHARES.iter().map(|&share| (share, us(latencies.value_at_percentile(share)))).collect(),
-        });
+        };
         let summary = Summary {
-            answers: self.answered,
+            answers: self.answered - self.refused,
+            refused: self.refused,
+            lost: self.lost,
             foreign: self.foreign,
             seconds: self.elapsed.as_secs_f64(),
             load_cpu_seconds: cpu_time().saturating_sub(self.cpu_before).as_secs_f64(),
             kinds: &self.kinds,
-            latency,
+            latency: self.latencies.as_ref().map(told),
+            latency_refused: self.latencies_refused.as_ref().map(told),
         };
         serde_json::to_string(&summary).expect("names are strings and numbers finite")
     }

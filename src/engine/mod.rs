@@ -148,7 +148,7 @@ impl Engine {
     #[must_use]
     pub fn flow(&mut self, conn: ConnId) -> Flow {
         let session = self.sessions.get_mut(conn.index()).filter(|session| session.id() == conn);
-        session.map_or(Flow::Closed, Session::flow)
+        session.map_or(Flow::Closed, |session| session.flow(&mut self.parts))
     }
 
     /// What [`Engine::flow`] would say, without taking it as told.
@@ -167,6 +167,7 @@ impl Engine {
         self.parts.metrics.connections -= 1;
         self.parts.buffers_changed(session.footprint(), 0);
         session.close(&mut Context { now, parts: &mut self.parts, host });
+        self.admit_waiting(now, host);
         true
     }
 
@@ -240,6 +241,7 @@ impl Engine {
         self.parts.count_buffers();
         self.look_after_surveys(now, host);
         let sweeping = self.sweep(now, host);
+        self.admit_waiting(now, host);
         let has_parked = self.go_on_with_parked(now, host);
         self.parts.shard.tick(now) || sweeping || has_parked || self.parts.surveys.is_handing_out()
     }
@@ -326,7 +328,20 @@ impl Engine {
         act: impl FnOnce(&mut Session, &mut Context<'_, H>),
     ) {
         self.with_session(now, host, conn, act);
+        self.admit_waiting(now, host);
         self.go_on_with_surveys(now, host);
+    }
+
+    /// Gives places that are free to connections that wait for one, one request each.
+    fn admit_waiting(&mut self, now: Now, host: &mut impl Host) {
+        for _ in 0..self.parts.waiting.len() {
+            if self.parts.are_places_kept() {
+                return;
+            }
+            let Some(conn) = self.parts.waiting.pop_front() else { return };
+            self.with_session(now, host, conn, Session::take_turn);
+            self.dirty.push(conn);
+        }
     }
 
     fn with_session<H: Host>(

@@ -7,7 +7,10 @@ use crate::insight::hot_keys::HotKeys;
 use crate::insight::page::{Bundle, WrittenPage};
 use crate::insight::slow_log::{Moments, Name, SlowLog, SlowRequest};
 use crate::insight::{Question, Report};
-use crate::limits::{BUFFER_KEEP_BYTES, BUFFERS_SHARE_DIVISOR, RELEASES_PER_PARCEL_MAX, SPARE_OUTPUTS_MAX};
+use crate::limits::{
+    BUFFER_KEEP_BYTES, BUFFERS_SHARE_DIVISOR, EVEN_SHARE_BYTES_MIN, PLACES_KEPT_DIVISOR, RELEASES_PER_PARCEL_MAX,
+    SPARE_OUTPUTS_MAX,
+};
 use crate::memory;
 use crate::metrics::{BackpressureReason, CoreMetrics, ProcessFacts, ProcessStats};
 use crate::parcel::{Parcel, Work};
@@ -21,6 +24,7 @@ use crate::session::request_id::RequestIds;
 use crate::shard::Shard;
 use crate::time::{Mono, Now};
 use smallvec::SmallVec;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The rules of one core, from the configuration; what is a limit of the whole process there is this core's share here.
@@ -242,6 +246,13 @@ pub struct Parts {
     pub answered: Vec<Answered>,
     /// Whether the log hears of every request, as of the last wake-up or tick.
     pub(crate) logs_requests: bool,
+    /// Requests in progress whose answers are made, and only wait to be taken.
+    pub(crate) answers_untaken: u64,
+    /// Requests in progress whose bodies are on their way in.
+    pub(crate) bodies_coming: u64,
+    /// Connections with nothing in progress whose next request waits for a place, who came first in front. Some may wait no
+    /// more.
+    pub(crate) waiting: VecDeque<ConnId>,
     /// No new connections, and every answer is the last one on its connection.
     pub draining: bool,
     /// Leases of other shards that are not needed any more, but have not been released yet.
@@ -359,6 +370,9 @@ impl Parts {
             request_ids: ids,
             answered: Vec::with_capacity(256),
             logs_requests: false,
+            answers_untaken: 0,
+            bodies_coming: 0,
+            waiting: VecDeque::new(),
             draining: false,
             to_release: Vec::new(),
             releases_wait: false,
@@ -437,6 +451,54 @@ impl Parts {
     #[must_use]
     pub fn are_buffers_full(&self) -> bool {
         self.buffer_bytes > self.shard.limit() / BUFFERS_SHARE_DIVISOR
+    }
+
+    /// Whether as many requests are in progress as may be. An answer that only waits for its reader keeps nobody else from
+    /// being served: it takes memory, which is counted as such.
+    #[must_use]
+    pub const fn is_at_work_enough(&self) -> bool {
+        self.at_work() >= self.settings.inflight_max as u64
+    }
+
+    /// Whether the places that are left are kept: for a request that is there as a whole, on a connection that waits for
+    /// nothing else. Who pipelines, or takes his time with a body, has the other places, and cannot take these.
+    #[must_use]
+    pub const fn are_places_kept(&self) -> bool {
+        self.at_work() >= self.places_not_kept()
+    }
+
+    /// Whether a request may have to wait for a place.
+    #[must_use]
+    pub(crate) fn are_places_contested(&self) -> bool {
+        self.are_places_kept() || !self.waiting.is_empty()
+    }
+
+    /// Whether as many bodies are on their way in as may be.
+    #[must_use]
+    pub const fn are_bodies_enough(&self) -> bool {
+        self.bodies_coming >= self.places_not_kept()
+    }
+
+    /// Whether one more connection may wait for a place: no more than there are places, so that a turn comes soon.
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        self.waiting.len() < self.settings.inflight_max
+    }
+
+    const fn at_work(&self) -> u64 {
+        self.metrics.active_requests - self.answers_untaken
+    }
+
+    const fn places_not_kept(&self) -> u64 {
+        let places = self.settings.inflight_max;
+        (places - places / PLACES_KEPT_DIVISOR) as u64
+    }
+
+    /// How much of the room for buffers each of the connections has, in bytes, if all have the same; never less than a few
+    /// requests take.
+    #[must_use]
+    pub fn even_share_of_buffers(&self) -> u64 {
+        (self.shard.limit() / BUFFERS_SHARE_DIVISOR / self.metrics.connections.max(1)).max(EVEN_SHARE_BYTES_MIN)
     }
 
     /// The `Date` of this second. Written once a second.

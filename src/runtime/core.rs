@@ -216,7 +216,7 @@ impl Core {
     /// before a sleeper could be woken. Whoever shares this CPU goes first, and may bring it.
     fn look_once_more(&mut self) {
         std::thread::yield_now();
-        self.sockets.enter(Duration::ZERO);
+        self.enter(Duration::ZERO);
     }
 
     /// Whether this core may sleep. Whoever sends it something from now on rings its bell.
@@ -237,8 +237,12 @@ impl Core {
     /// Lets the kernel go on with what this core waits for, until there is something to do, and at most for `patience`.
     pub fn sleep(&mut self, patience: Duration) {
         self.host.wake_ups.slept += u64::from(!patience.is_zero());
-        self.sockets.enter(patience);
+        self.enter(patience);
         self.host.lanes.face().bell.disarm();
+    }
+
+    fn enter(&mut self, patience: Duration) {
+        self.sockets.enter(patience, self.engine.parts().are_buffers_full());
     }
 
     /// Tells the supervisor that this core lives; true if it has asked since the last time.

@@ -3,6 +3,7 @@
 
 use super::start::StartError;
 use crate::config::Config;
+use crate::limits::KERNEL_UNSENT_BYTES;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -116,8 +117,9 @@ fn bound(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
-    // The connections inherit it.
+    // The connections inherit these.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(KERNEL_UNSENT_BYTES)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }

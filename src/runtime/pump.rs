@@ -85,8 +85,12 @@ impl Core {
         }
         let lingering = self.sockets.is_lingering(conn);
         // Who reads its answers in time is soon read from again: only a peer that goes on sending is stopped.
-        if matches!(completion.result, Ok(1..)) && self.engine.peek_flow(conn) == Flow::Paused {
-            self.sockets.pause(conn);
+        if let Ok(len @ 1..) = completion.result {
+            if self.engine.peek_flow(conn) == Flow::Paused {
+                self.sockets.pause(conn);
+            } else {
+                self.sockets.has_brought(conn, len as usize);
+            }
         }
         let outcome = match completion.result {
             Ok(0) if lingering => Err(()),
@@ -128,14 +132,18 @@ impl Core {
             Sent::Broken => return self.close(conn),
         }
         match self.engine.flow(conn) {
-            Flow::Reading => self.sockets.receive(conn),
+            Flow::Reading => self.receive(conn),
             Flow::Paused => {}
             Flow::Lingering => {
                 self.sockets.linger(conn);
-                self.sockets.receive(conn);
+                self.receive(conn);
             }
             Flow::Closed => self.close(conn),
         }
+    }
+
+    fn receive(&mut self, conn: ConnId) {
+        self.sockets.receive(conn, self.engine.parts().are_buffers_full());
     }
 
     fn send(&mut self, conn: ConnId) -> Sent {
@@ -227,7 +235,7 @@ impl Core {
         match opened {
             Ok(conn) => {
                 self.sockets.open(conn, socket);
-                self.sockets.receive(conn);
+                self.receive(conn);
             }
             Err(refusal) => {
                 self.open_connections.fetch_sub(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@
 //! soon as they are there; what the kernel does not take at once waits until the ring says that there is room.
 
 use super::ring::{Completion, Ring, Token};
-use crate::limits::{ACCEPTS_PER_TURN, GATHERED_MAX, RECEIVE_BUFFERS, TURN_BYTES_MAX};
+use crate::limits::{ACCEPTS_PER_TURN, GATHERED_MAX, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, TURN_BYTES_MAX};
 use crate::session::{ConnId, Gathered};
 use smallvec::SmallVec;
 use socket2::{SockRef, Socket};
@@ -41,6 +41,9 @@ struct Connection {
     id: ConnId,
     socket: OwnedFd,
     receiving: Receiving,
+    /// Whether the peer has said more than we could use, and has not been seen since to pause. The kernel, once it receives for
+    /// as long as there is something, hands over a quarter of a megabyte before it can be told to stop.
+    is_verbose: bool,
     /// Whether the ring says when the socket takes bytes again.
     awaits_room: bool,
     /// Whether our side has been shut down, and what still comes is dropped.
@@ -147,8 +150,14 @@ impl Sockets {
         if self.connections.len() <= place {
             self.connections.resize_with(place + 1, || None);
         }
-        let (receiving, awaits_room, lingering) = (Receiving::Off, false, false);
-        self.connections[place] = Some(Connection { id, socket, receiving, awaits_room, lingering });
+        self.connections[place] = Some(Connection {
+            id,
+            socket,
+            receiving: Receiving::Off,
+            is_verbose: false,
+            awaits_room: false,
+            lingering: false,
+        });
     }
 
     /// Closes a connection, at the next [`Sockets::enter`].
@@ -178,14 +187,27 @@ impl Sockets {
         }
     }
 
-    /// Has the ring receive on a connection. While it still ends that, it has to do so first.
-    pub fn receive(&mut self, id: ConnId) {
+    /// Takes note of how much was received on a connection at once.
+    pub fn has_brought(&mut self, id: ConnId, len: usize) {
+        if let Some(connection) = of(&mut self.connections, id) {
+            connection.is_verbose &= len == RECEIVE_BUFFER_BYTES;
+        }
+    }
+
+    /// Has the ring receive on a connection: for as long as something comes, or, if memory is scarce or the peer has proved
+    /// verbose, one buffer. While it still ends receiving, it has to do so first.
+    pub fn receive(&mut self, id: ConnId, memory_is_scarce: bool) {
         let Self { ring, connections, .. } = self;
         if let Some(connection) = of(connections, id)
             && connection.receiving == Receiving::Off
         {
             connection.receiving = Receiving::On;
-            ring.receive(connection.socket.as_raw_fd(), id);
+            let socket = connection.socket.as_raw_fd();
+            if memory_is_scarce || connection.is_verbose {
+                ring.receive_once(socket, id);
+            } else {
+                ring.receive(socket, id);
+            }
         }
     }
 
@@ -200,9 +222,9 @@ impl Sockets {
     /// Has the ring receive no more on a connection. What has come already is still heard of.
     pub fn pause(&mut self, id: ConnId) {
         let Self { ring, connections, .. } = self;
-        if let Some(connection) = of(connections, id)
-            && connection.receiving == Receiving::On
-        {
+        let Some(connection) = of(connections, id) else { return };
+        connection.is_verbose = true;
+        if connection.receiving == Receiving::On {
             connection.receiving = Receiving::Ending;
             ring.end(Token::Receive(id));
         }
@@ -265,10 +287,10 @@ impl Sockets {
     }
 
     /// Lets the kernel say what has happened, and waits for `patience` until something does: see [`Ring::enter`].
-    pub fn enter(&mut self, patience: Duration) {
+    pub fn enter(&mut self, patience: Duration, memory_is_scarce: bool) {
         for _ in 0..self.starved.len().min(usize::from(RECEIVE_BUFFERS)) {
             let Some(id) = self.starved.pop_front() else { break };
-            self.feed(id);
+            self.feed(id, memory_is_scarce);
         }
         if !self.closing.is_empty() {
             self.ring.enter(Duration::ZERO);
@@ -280,12 +302,12 @@ impl Sockets {
     }
 
     /// Has the ring try again to receive on a connection that found all buffers in use; by now they are given back.
-    fn feed(&mut self, id: ConnId) {
+    fn feed(&mut self, id: ConnId, memory_is_scarce: bool) {
         if let Some(connection) = of(&mut self.connections, id)
             && connection.receiving == Receiving::Starved
         {
             connection.receiving = Receiving::Off;
-            self.receive(id);
+            self.receive(id, memory_is_scarce);
         }
     }
 

@@ -8,8 +8,8 @@ use crate::blob::Blob;
 use crate::command::{Command, Conditions, Payload, Put, Refusal, ValueKind, Verb};
 use crate::engine::parts::{Host, Parts, Settings};
 use crate::limits::{
-    BATCH_BODY_BYTES_MIN, BODY_BYTES_PER_SEC_MIN, BODY_GRACE_MS, DISCARD_BYTES_MAX, INCR_BODY_BYTES_MAX,
-    INLINE_VALUE_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX, RECEIVE_STEP_BYTES,
+    BATCH_BODY_BYTES_MIN, BODY_BYTES_PER_SEC_MIN, DISCARD_BYTES_MAX, INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX,
+    JSON_ENVELOPE_BYTES_MAX, RECEIVE_STEP_BYTES,
 };
 use crate::metrics::BackpressureReason;
 use crate::protocol::body::{self, BodyError, Captured, IncrReader, ItemsReader, KeysReader, PutReader, StreamedPut};
@@ -170,6 +170,7 @@ impl Intake {
         limit: u64,
     ) -> Self {
         parts.metrics.active_requests += u64::from(ticket.is_some());
+        parts.bodies_coming += u64::from(ticket.is_some());
         let framing = match length {
             BodyLength::None => Framing::Length(0),
             BodyLength::Length(len) => Framing::Length(len),
@@ -179,10 +180,10 @@ impl Intake {
     }
 
     /// Whether so little has come in all this time that the peer holds its place for nothing: less than
-    /// [`BODY_BYTES_PER_SEC_MIN`], after [`BODY_GRACE_MS`].
-    pub const fn is_trickling(&self, now: Mono) -> bool {
+    /// [`BODY_BYTES_PER_SEC_MIN`], after `grace_ms`.
+    pub const fn is_trickling(&self, now: Mono, grace_ms: u64) -> bool {
         let received = self.limit - self.left_to_limit;
-        let patience_ms = BODY_GRACE_MS + received.saturating_mul(1_000) / BODY_BYTES_PER_SEC_MIN;
+        let patience_ms = grace_ms + received.saturating_mul(1_000) / BODY_BYTES_PER_SEC_MIN;
         now.nanos_since(self.since) > patience_ms * 1_000_000
     }
 
@@ -215,6 +216,7 @@ impl Intake {
 
     fn let_go(&mut self, parts: &mut Parts) {
         parts.metrics.active_requests -= u64::from(self.ticket.is_some());
+        parts.bodies_coming -= u64::from(self.ticket.is_some());
         parts.shard.unreserve(std::mem::take(&mut self.reserved));
     }
 

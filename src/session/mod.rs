@@ -28,7 +28,11 @@ mod writing;
 use crate::engine::parts::{Host, Parts};
 use crate::insight::Report;
 use crate::insight::page::WrittenPage;
-use crate::limits::{BUFFER_KEEP_BYTES, BUFFERS_KEPT_MS, CONNECTION_BYTES, LINGER_MS, TICK_MS};
+use crate::limits::{
+    BODY_GRACE_CROWDED_MS, BODY_GRACE_MS, BUFFER_KEEP_BYTES, BUFFERS_KEPT_MS, CONNECTION_BYTES, LINGER_MS,
+    PLACE_PATIENCE_MS, TICK_MS,
+};
+use crate::metrics::BackpressureReason;
 use crate::parcel::Parcel;
 use crate::shard::Shard;
 use crate::time::{Mono, Now};
@@ -100,6 +104,15 @@ enum Reading {
     Nothing,
 }
 
+/// How waiting for a place has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    /// There is one.
+    Admitted,
+    /// There was none in time.
+    InVain,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Session {
@@ -110,6 +123,10 @@ pub struct Session {
     outbox: Outbox,
     /// A request waits in `input` because this core has as many in progress as it may.
     throttled: bool,
+    /// Since when that request waits among those of other connections, because there is no answer of our own to wait for.
+    waits_since: Option<Mono>,
+    /// That request has waited: it is its turn, or it has waited for too long.
+    has_waited: Option<Waited>,
     peer_closed: bool,
     aborted: bool,
     /// What the socket was last told to do.
@@ -131,6 +148,8 @@ impl Session {
             reading: Reading::Head,
             outbox: Outbox::default(),
             throttled: false,
+            waits_since: None,
+            has_waited: None,
             peer_closed: false,
             aborted: false,
             told: Flow::Reading,
@@ -305,10 +324,37 @@ impl Session {
         }
     }
 
-    /// What is to be done with the socket next; the answer is remembered as told.
-    pub fn flow(&mut self) -> Flow {
+    /// Takes on the request that has waited for a place, if it still does.
+    pub fn take_turn<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        if self.waits_since.is_some() {
+            self.end_waiting(cx, Waited::Admitted);
+        }
+    }
+
+    fn end_waiting<H: Host>(&mut self, cx: &mut Context<'_, H>, how: Waited) {
+        self.waits_since = None;
+        self.has_waited = Some(how);
+        self.go_on(cx);
+        self.has_waited = None;
+    }
+
+    /// What is to be done with the socket next, after it was offered the output; the answer is remembered as told.
+    pub fn flow(&mut self, parts: &mut Parts) -> Flow {
+        if !self.aborted && self.hoards(parts) {
+            parts.metrics.backpressure(BackpressureReason::OverBudget);
+            self.aborted = true;
+        }
         self.told = self.flow_now();
         self.told
+    }
+
+    /// Whether there is no more room for buffers, and this connection holds more than its even share of it by requests that
+    /// have to wait: mostly because the peer does not take the answers to earlier ones.
+    fn hoards(&self, parts: &Parts) -> bool {
+        parts.are_buffers_full()
+            && !self.input.is_empty()
+            && !self.may_take_on()
+            && self.footprint() > parts.even_share_of_buffers()
     }
 
     /// Whether the socket should do something else than it was told.
@@ -352,7 +398,11 @@ impl Session {
         if self.outbox.has_slots() {
             self.go_on(cx);
         }
+        if self.waits_since.is_some_and(|since| now > since.plus_millis(PLACE_PATIENCE_MS)) {
+            self.end_waiting(cx, Waited::InVain);
+        }
         let settings = &cx.parts.settings;
+        let grace_ms = if cx.parts.are_bodies_enough() { BODY_GRACE_CROWDED_MS } else { BODY_GRACE_MS };
         let after = |since: Mono, millis: u64| now > since.plus_millis(millis);
         match (self.flow_now(), &self.reading) {
             (Flow::Lingering, _) => {
@@ -365,7 +415,7 @@ impl Session {
                 self.aborted = intake.is_discarding();
                 self.time_out(cx, "the body stood still for longer than REQUEST_TIMEOUT_MS");
             }
-            (Flow::Reading, Reading::Body(intake)) if intake.is_trickling(now) => {
+            (Flow::Reading, Reading::Body(intake)) if intake.is_trickling(now, grace_ms) => {
                 self.aborted = intake.is_discarding();
                 self.time_out(cx, "the body brought less than 1 KiB a second");
             }

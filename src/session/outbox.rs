@@ -268,6 +268,7 @@ impl Outbox {
             None => cx.parts.answered.push(answered),
             Some(stream) => {
                 cx.parts.metrics.active_requests += 1;
+                cx.parts.answers_untaken += 1;
                 self.going_answered = Some(answered);
                 self.going.push_back(Piece::Stream(Box::new(stream)));
                 self.advance(cx);
@@ -281,6 +282,7 @@ impl Outbox {
             answered.moments.paced_by_peer = true;
         }
         cx.parts.metrics.active_requests += u64::from(answer.answered.is_some());
+        cx.parts.answers_untaken += u64::from(answer.answered.is_some());
         self.weight += 1;
         self.held += answer.len();
         self.slots.push_back(Slot::Ready(answer));
@@ -326,6 +328,7 @@ impl Outbox {
         if let Slot::Waiting(waiting) = &waited {
             cx.parts.metrics.active_requests += u64::from(!waiting.awaited.is_counted());
         }
+        cx.parts.answers_untaken += 1;
         self.weight = self.weight - waited.weight() + 1;
         self.advance(cx);
     }
@@ -392,6 +395,7 @@ impl Outbox {
     fn retire(&mut self, parts: &mut Parts) {
         if let Some(answered) = self.going_answered.take() {
             parts.metrics.active_requests -= 1;
+            parts.answers_untaken -= 1;
             parts.answered.push(answered);
         }
     }
@@ -411,11 +415,11 @@ impl Outbox {
     /// Drops everything; leases are released.
     pub fn close<H: Host>(self, cx: &mut Context<'_, H>) {
         let going = u64::from(self.going_answered.is_some());
-        let in_slots = self.slots.iter().filter(|slot| match slot {
-            Slot::Waiting(waiting) => waiting.awaited.is_counted(),
-            Slot::Ready(answer) => answer.answered.is_some(),
-        });
-        cx.parts.metrics.active_requests -= going + in_slots.count() as u64;
+        let untaken = |slot: &&Slot| matches!(slot, Slot::Ready(answer) if answer.answered.is_some());
+        let waiting = |slot: &&Slot| matches!(slot, Slot::Waiting(waiting) if waiting.awaited.is_counted());
+        let untaken = going + self.slots.iter().filter(untaken).count() as u64;
+        cx.parts.metrics.active_requests -= untaken + self.slots.iter().filter(waiting).count() as u64;
+        cx.parts.answers_untaken -= untaken;
         let ready = self.slots.into_iter().flat_map(|slot| match slot {
             Slot::Ready(answer) => answer.pieces,
             Slot::Waiting(waiting) => {

@@ -94,15 +94,14 @@ impl Session {
         }
         if used > 0 {
             self.head_began_at = None;
+            self.has_waited = None;
         }
         used
     }
 
     /// Whether nothing speaks against one more request but what it says itself.
     fn takes_plain(&self, parts: &Parts) -> bool {
-        self.may_take_on()
-            && !parts.are_buffers_full()
-            && parts.metrics.active_requests < parts.settings.inflight_max as u64
+        self.may_take_on() && !parts.are_buffers_full() && !parts.are_places_contested()
     }
 
     /// Answers a plain GET at once, if its key is this core's, it is its turn, and its value is near at hand.

@@ -3,9 +3,9 @@
 use super::intake::{Intake, PutTarget, Sink, body_bytes_max};
 use super::ticket::Ticket;
 use super::writing::Failure;
-use super::{Context, Reading, Session};
+use super::{Context, Reading, Session, Waited};
 use crate::command::{Command, Refusal, Verb};
-use crate::engine::parts::{Host, Notice};
+use crate::engine::parts::{Host, Notice, Parts};
 use crate::limits::{DISCARD_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX};
 use crate::metrics::BackpressureReason;
 use crate::protocol::body;
@@ -81,20 +81,50 @@ impl Session {
             self.throttled = true;
             return None;
         }
-        if route.is_about_keys() && cx.parts.metrics.active_requests >= cx.parts.settings.inflight_max as u64 {
-            if self.outbox.has_slots() {
+        if route.is_about_keys() && self.lacks_place(cx.parts, head, following) {
+            if self.may_wait_for_place(cx, head, following) {
                 self.throttled = true;
                 return None;
             }
             cx.parts.metrics.backpressure(BackpressureReason::MaxInflight);
             return Some(self.refuse(cx, head, route, &Failure::backpressure(BackpressureReason::MaxInflight)));
         }
+        self.has_waited = None;
         Some(match self.admit(cx, head, route) {
             Err(failure) => self.refuse(cx, head, route, &failure),
             Ok(()) => {
                 self.begin(cx, head, target, following).unwrap_or_else(|failure| self.refuse(cx, head, route, &failure))
             }
         })
+    }
+
+    /// Whether there is no place for a request among those in progress.
+    fn lacks_place(&self, parts: &Parts, head: &Head<'_>, following: &[u8]) -> bool {
+        if parts.is_at_work_enough() || (parts.are_bodies_enough() && whole_body(head.body, following).is_none()) {
+            return true;
+        }
+        parts.are_places_contested() && self.has_waited != Some(Waited::Admitted) && !self.is_modest(head, following)
+    }
+
+    /// Whether a request that lacks a place is to wait for one: until an answer to its own connection frees one, or, if
+    /// there is nothing to answer, among other connections. One that would hold its place for as long as its peer likes is
+    /// told at once.
+    fn may_wait_for_place<H: Host>(&mut self, cx: &mut Context<'_, H>, head: &Head<'_>, following: &[u8]) -> bool {
+        if self.outbox.has_slots() || self.waits_since.is_some() {
+            return true;
+        }
+        let is_whole = whole_body(head.body, following).is_some();
+        let waits = is_whole && self.has_waited != Some(Waited::InVain) && cx.parts.may_wait();
+        if waits {
+            self.waits_since = Some(cx.now.mono());
+            cx.parts.waiting.push_back(self.id);
+        }
+        waits
+    }
+
+    /// Whether a request is there as a whole, and is all that its connection wants for now.
+    fn is_modest(&self, head: &Head<'_>, following: &[u8]) -> bool {
+        !self.outbox.has_slots() && whole_body(head.body, following).is_some_and(|body| body.len() == following.len())
     }
 
     /// Whether this may be asked, by whom it is asked.

@@ -386,6 +386,27 @@ mod tests {
         }
     }
 
+    /// Who knows the seed can choose keys that all share a tag; each of them costs a look at all others, and nobody else pays.
+    #[test]
+    fn keys_that_collide_are_looked_at_only_for_each_other() {
+        const COLLIDING: u32 = 2_000;
+        let (mut index, looked) = (Index::new(1 << 20), std::cell::Cell::new(0));
+        let in_table_3 = |tag: u16| KeyHash(u64::from(tag) << TABLE_BITS | 3);
+        (0..COLLIDING).for_each(|n| index.insert(in_table_3(5), Loc(n), None));
+        let looks = |hash| {
+            looked.set(0);
+            assert_eq!(index.find(hash, |_| looked.replace(looked.get() + 1) == u32::MAX), None);
+            looked.get()
+        };
+        assert_eq!(looks(in_table_3(5)), COLLIDING);
+        assert!((0..=TAG_MAX).filter(|tag| *tag != 5).all(|tag| looks(in_table_3(tag)) == 0));
+        let others = index.tables.iter().enumerate().filter(|(number, _)| *number != 3);
+        assert_eq!(others.map(|(_, table)| table.slots.len()).sum::<usize>(), 0, "no other table has grown");
+        let most = u64::from(COLLIDING) * size_of::<Slot>() as u64 * 5 / 4;
+        assert!(index.bytes() - index.bytes_min() < most, "they take {} bytes", index.bytes() - index.bytes_min());
+        index.assert_invariants();
+    }
+
     #[test]
     fn it_does_what_a_map_does() {
         for (seed, mask) in [(1, u64::MAX), (2, 0xff_ffff), (3, 0x7f << TABLE_BITS), (4, 0)] {

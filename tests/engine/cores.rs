@@ -126,8 +126,17 @@ impl Cores {
     }
 
     pub fn with(cores: u16, change: impl Fn(&mut Settings)) -> Self {
+        Self::of(cores, None, change)
+    }
+
+    /// One core with so much memory.
+    pub fn small(budget_bytes: u64) -> Self {
+        Self::of(1, Some(budget_bytes), |_| {})
+    }
+
+    fn of(cores: u16, budget_bytes: Option<u64>, change: impl Fn(&mut Settings)) -> Self {
         let router = Router::new(cores, [3, 4]);
-        let engines = (0..cores).map(|core| engine(core, router, &change)).collect();
+        let engines = (0..cores).map(|core| engine(core, router, budget_bytes, &change)).collect();
         Self { engines, lanes: Lanes::default(), router, now_ms: 1_000 }
     }
 
@@ -160,6 +169,20 @@ impl Cores {
     pub fn say(&mut self, peer: &mut Peer, bytes: impl AsRef<[u8]>) {
         peer.unread.extend_from_slice(bytes.as_ref());
         self.read(peer);
+    }
+
+    /// The peer sends `bytes`, all of which the kernel has handed over before the core could stop it, and reads nothing. Gives
+    /// what the socket is told in the end; a connection that is to be closed is.
+    pub fn flood(&mut self, peer: &Peer, bytes: &str) -> Flow {
+        for piece in bytes.as_bytes().chunks(RECEIVE_BUFFER_BYTES) {
+            let now = self.now();
+            self.engines[peer.core].receive(now, &mut self.lanes, peer.conn, piece);
+            if self.engines[peer.core].flow(peer.conn) == Flow::Closed {
+                self.close(peer);
+                return Flow::Closed;
+            }
+        }
+        self.engines[peer.core].flow(peer.conn)
     }
 
     /// The core reads what it wants to; true if that was anything.
@@ -347,7 +370,7 @@ impl Cores {
     }
 }
 
-fn engine(core: u16, router: Router, change: &impl Fn(&mut Settings)) -> Engine {
+fn engine(core: u16, router: Router, budget_bytes: Option<u64>, change: &impl Fn(&mut Settings)) -> Engine {
     let mut settings = Settings {
         tokens: Tokens::new([TOKEN]),
         read_requires_auth: false,
@@ -364,7 +387,7 @@ fn engine(core: u16, router: Router, change: &impl Fn(&mut Settings)) -> Engine 
     change(&mut settings);
     let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
     let first_version = u64::from(core) << 32;
-    let shard = Shard::new(ShardConfig { budget_bytes: None, first_version, policy, hasher });
+    let shard = Shard::new(ShardConfig { budget_bytes, first_version, policy, hasher });
     let ids = RequestIds::new(u64::from(core), 0);
     Engine::new(Parts::new(ShardId(core), router, shard, settings, ids, 4_096))
 }

@@ -8,6 +8,7 @@ mod token;
 pub use buffers::Filled;
 pub use token::{PLACES_MAX, Token};
 
+use crate::limits::RECEIVE_BUFFER_BYTES;
 use crate::session::ConnId;
 use buffers::Buffers;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
@@ -69,6 +70,14 @@ impl Ring {
     /// looks for a descriptor when it takes the operation, at the next [`Ring::enter`]: until then it must stay open.
     pub fn receive(&mut self, socket: RawFd, conn: ConnId) {
         self.begin(&opcode::RecvMulti::new(Fd(socket), buffers::GROUP).build(), Token::Receive(conn));
+    }
+
+    /// Receives once on `socket`, which is the connection `conn`: one buffer at most.
+    pub fn receive_once(&mut self, socket: RawFd, conn: ConnId) {
+        // No address: the kernel takes one of the buffers.
+        let entry = opcode::Recv::new(Fd(socket), std::ptr::null_mut(), RECEIVE_BUFFER_BYTES as u32);
+        let entry = entry.buf_group(buffers::GROUP).build().flags(squeue::Flags::BUFFER_SELECT);
+        self.begin(&entry, Token::Receive(conn));
     }
 
     /// Says once when `socket`, which is the connection `conn`, takes bytes.

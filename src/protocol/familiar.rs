@@ -20,9 +20,9 @@ pub struct FamiliarHeads {
     unfamiliar: u32,
 }
 
-/// What a [`PlainGet`] begins with.
+/// What a plain GET begins with.
 pub const GET: &[u8] = b"GET ";
-/// Where the key begins in a [`PlainGet`].
+/// Where the key begins in a plain GET.
 pub const PLAIN_KEY_AT: usize = GET.len() + KV_PREFIX.len();
 
 const _: () = assert!(
@@ -46,17 +46,6 @@ struct Familiar {
     content_type: Option<Span>,
     /// Whether a GET with these fields asks for a value as most do: in JSON, over a connection of HTTP/1.1 that goes on.
     is_usual: bool,
-}
-
-/// A GET of one key that says no more than most do: no query, no condition, no body, no name of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlainGet<'b> {
-    /// The key, which is one.
-    pub key: &'b [u8],
-    /// Who asks.
-    pub credentials: Credentials<'b>,
-    /// How many bytes the request took.
-    pub len: usize,
 }
 
 /// A part of the remembered bytes: where it begins, and how long it is.
@@ -84,13 +73,12 @@ impl FamiliarHeads {
         Ok(parsed)
     }
 
-    /// Reads a plain GET at the beginning of `buf`, with fields that are familiar. Whatever this gives, [`FamiliarHeads::parse`]
-    /// would have said the same; where it gives nothing, there may still be a head.
-    pub fn plain_get<'b>(&mut self, buf: &'b [u8]) -> Option<PlainGet<'b>> {
-        let (key, rest) = plain_key(buf.strip_prefix(GET)?.strip_prefix(KV_PREFIX.as_bytes())?)?;
+    /// How long the fields are that `rest` begins with, if they are familiar and say no more than most do: no body, no name
+    /// of its own, the value wanted in JSON; and who asks. With [`plain_line`] before them, [`FamiliarHeads::parse`] would have
+    /// said the same; where this gives nothing, there may still be a head.
+    pub fn plain_fields<'b>(&mut self, rest: &'b [u8]) -> Option<(usize, Credentials<'b>)> {
         let known = self.recall(rest).filter(|known| known.is_usual)?;
-        let len = buf.len() - rest.len() + known.bytes.len();
-        Some(PlainGet { key, credentials: known.credentials(rest), len })
+        Some((known.bytes.len(), known.credentials(rest)))
     }
 
     /// What is remembered of the fields that `rest` begins with.
@@ -118,6 +106,12 @@ impl FamiliarHeads {
             self.known.insert(0, familiar);
         }
     }
+}
+
+/// The key of a GET without a query, and what follows it, if `buf` begins with one and the key stands there as it is.
+#[must_use]
+pub fn plain_line(buf: &[u8]) -> Option<(&[u8], &[u8])> {
+    plain_key(buf.strip_prefix(GET)?.strip_prefix(KV_PREFIX.as_bytes())?)
 }
 
 /// The method, the target and what follows it, if `buf` begins as nearly all requests do.

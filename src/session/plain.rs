@@ -8,8 +8,7 @@ use crate::command::{Command, Verb};
 use crate::engine::parts::{Host, Parts};
 use crate::limits::READ_AHEAD_MAX;
 use crate::protocol::answer::AnswerHead;
-use crate::protocol::auth::Credentials;
-use crate::protocol::familiar::{GET, PLAIN_KEY_AT};
+use crate::protocol::familiar::{GET, PLAIN_KEY_AT, plain_line};
 use crate::protocol::route::{Method, Route};
 use crate::routing::KeyHash;
 use crate::shard::Glance;
@@ -33,30 +32,38 @@ impl Plain {
 }
 
 impl Parts {
-    /// Reads the plain GET that `bytes` begin with, if one does that may be answered. `trusted` is who was let in already.
-    fn read_plain<'b>(&mut self, bytes: &'b [u8], trusted: &mut Option<Credentials<'b>>) -> Option<Plain> {
-        let get = self.heads.plain_get(bytes)?;
-        // What a client sends, and the same again: to compare these tells it nothing.
-        if self.settings.read_requires_auth && *trusted != Some(get.credentials) {
-            self.settings.tokens.check(&get.credentials).ok()?;
-            *trusted = Some(get.credentials);
+    /// Reads the plain GET that `bytes` begin with, if one does that may be answered. `fields` are those of the request before:
+    /// who sends the same again is the same, and to compare what a client has sent with what it sends tells it nothing.
+    fn read_plain<'b>(&mut self, bytes: &'b [u8], fields: &mut Option<&'b [u8]>) -> Option<Plain> {
+        let (key, rest) = plain_line(bytes)?;
+        let fields = match *fields {
+            Some(same) if rest.starts_with(same) => same,
+            _ => {
+                let (len, credentials) = self.heads.plain_fields(rest)?;
+                if self.settings.read_requires_auth {
+                    self.settings.tokens.check(&credentials).ok()?;
+                }
+                *fields.insert(&rest[..len])
+            }
+        };
+        let hash = self.router.hash(key);
+        let is_own = self.router.owner(hash) == self.me;
+        if is_own {
+            self.shard.foresee(hash);
         }
-        let hash = self.router.hash(get.key);
-        Some(Plain { hash, key_len: get.key.len(), len: get.len, is_own: self.router.owner(hash) == self.me })
+        Some(Plain { hash, key_len: key.len(), len: PLAIN_KEY_AT + key.len() + fields.len(), is_own })
     }
 
     /// Reads the plain GET that `bytes`, which have just been received, begin with, if one does that may be answered: for
-    /// [`Parts::foresee_all`], and [`Session::receive`] before anything else happens to the rules.
+    /// [`Parts::foresee_all`], and for [`Session::receive`] before anything else happens to the rules.
     pub(crate) fn read_ahead(&mut self, bytes: &[u8]) -> Option<Plain> {
         self.read_plain(bytes, &mut None)
     }
 
     /// Has the processor fetch what it takes to answer these. A lookup is two waits for memory, the first of which tells where the
-    /// second goes: so the first of all of them comes before the second of any.
-    pub(crate) fn foresee_all<'p>(&self, ahead: impl Iterator<Item = &'p Plain> + Clone) {
-        let own = ahead.filter(|it| it.is_own);
-        own.clone().for_each(|it| self.shard.foresee(it.hash));
-        own.for_each(|it| self.shard.foresee_entry(it.hash));
+    /// second goes: so the first of all of them, which began as they were read, comes before the second of any.
+    pub(crate) fn foresee_all<'p>(&self, ahead: impl Iterator<Item = &'p Plain>) {
+        ahead.filter(|it| it.is_own).for_each(|it| self.shard.foresee_entry(it.hash));
     }
 }
 
@@ -69,9 +76,10 @@ impl Session {
             return 0;
         }
         let mut ahead: SmallVec<[Plain; READ_AHEAD_MAX]> = first.into_iter().collect();
-        let (mut end, mut trusted) = (first.map_or(0, |first| first.len), None);
+        let mut end = first.map_or(0, |first| first.len);
+        let mut fields = first.map(|first| &bytes[PLAIN_KEY_AT + first.key_len..end]);
         while ahead.len() < READ_AHEAD_MAX
-            && let Some(plain) = cx.parts.read_plain(&bytes[end..], &mut trusted)
+            && let Some(plain) = cx.parts.read_plain(&bytes[end..], &mut fields)
         {
             end += plain.len;
             ahead.push(plain);

@@ -107,9 +107,11 @@ impl Engine {
 
     /// Has the processor fetch what it takes to answer all that was read ahead, for it takes as long for all as for one; and
     /// what is known of those connections.
-    pub fn foresee<'a>(&self, ahead: impl Iterator<Item = (ConnId, &'a ReadAhead)> + Clone) {
-        ahead.clone().filter_map(|(conn, _)| self.sessions.get(conn.index())).for_each(prefetch_all);
-        self.parts.foresee_all(ahead.map(|(_, it)| it));
+    pub fn foresee<'a>(&self, ahead: impl Iterator<Item = (ConnId, &'a mut ReadAhead)>) {
+        self.parts.foresee_all(ahead.map(|(conn, it)| {
+            self.sessions.get(conn.index()).into_iter().for_each(prefetch_all);
+            it
+        }));
     }
 
     /// Hears that a connection will send no more; it still gets the answers that it waits for.
@@ -391,7 +393,7 @@ impl Parts {
         }
         let Self { me, router, shard, hot_keys, metrics, .. } = self;
         parcel.hashes().for_each(|hash| shard.foresee(hash));
-        parcel.hashes().for_each(|hash| shard.foresee_entry(hash));
+        parcel.hashes().for_each(|hash| _ = shard.foresee_entry(hash));
         parcel.apply(|command, sink| {
             assert!(router.owner(command.hash) == *me, "a command goes to the core that owns its key");
             if too_late {

@@ -55,9 +55,9 @@ impl Core {
             return smallvec![None; taken.len()];
         }
         let read = taken.iter().map(|it| engine.read_ahead(sockets.ring.bytes(it.filled.as_ref()?)));
-        let ahead: SmallVec<[Option<ReadAhead>; EVENTS_PER_LOOK]> = read.collect();
-        engine.foresee(taken.iter().zip(&ahead).filter_map(|(completion, ahead)| match completion.token {
-            Token::Receive(conn) => Some((conn, ahead.as_ref()?)),
+        let mut ahead: SmallVec<[Option<ReadAhead>; EVENTS_PER_LOOK]> = read.collect();
+        engine.foresee(taken.iter().zip(&mut ahead).filter_map(|(completion, ahead)| match completion.token {
+            Token::Receive(conn) => Some((conn, ahead.as_mut()?)),
             _ => None,
         }));
         ahead

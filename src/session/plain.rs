@@ -11,7 +11,7 @@ use crate::protocol::answer::AnswerHead;
 use crate::protocol::familiar::{GET, PLAIN_KEY_AT, plain_line};
 use crate::protocol::route::{Method, Route};
 use crate::routing::KeyHash;
-use crate::shard::Glance;
+use crate::shard::{Glance, Spot};
 use smallvec::SmallVec;
 
 /// A plain GET from who may ask, at the beginning of what was received.
@@ -23,6 +23,8 @@ pub struct Plain {
     len: usize,
     /// Whether this core owns the key.
     is_own: bool,
+    /// Where the entry may lie; nowhere as long as it was not foreseen.
+    spot: Spot,
 }
 
 impl Plain {
@@ -51,7 +53,13 @@ impl Parts {
         if is_own {
             self.shard.foresee(hash);
         }
-        Some(Plain { hash, key_len: key.len(), len: PLAIN_KEY_AT + key.len() + fields.len(), is_own })
+        Some(Plain {
+            hash,
+            key_len: key.len(),
+            len: PLAIN_KEY_AT + key.len() + fields.len(),
+            is_own,
+            spot: Spot::default(),
+        })
     }
 
     /// Reads the plain GET that `bytes`, which have just been received, begin with, if one does that may be answered: for
@@ -62,8 +70,8 @@ impl Parts {
 
     /// Has the processor fetch what it takes to answer these. A lookup is two waits for memory, the first of which tells where the
     /// second goes: so the first of all of them, which began as they were read, comes before the second of any.
-    pub(crate) fn foresee_all<'p>(&self, ahead: impl Iterator<Item = &'p Plain>) {
-        ahead.filter(|it| it.is_own).for_each(|it| self.shard.foresee_entry(it.hash));
+    pub(crate) fn foresee_all<'p>(&self, ahead: impl Iterator<Item = &'p mut Plain>) {
+        ahead.filter(|it| it.is_own).for_each(|it| it.spot = self.shard.foresee_entry(it.hash));
     }
 }
 
@@ -85,7 +93,7 @@ impl Session {
             ahead.push(plain);
         }
         if ahead.len() > 1 {
-            cx.parts.foresee_all(ahead.iter());
+            cx.parts.foresee_all(ahead.iter_mut());
         }
         let mut used = 0;
         for it in &ahead {
@@ -119,7 +127,7 @@ impl Session {
         }
         let date = cx.parts.date(cx.now);
         let Parts { shard, hot_keys, metrics, prepared_head, request_ids, spare_outputs, .. } = &mut *cx.parts;
-        let Some(found) = shard.glance(cx.now, key, it.hash) else { return false };
+        let Some(found) = shard.glance(cx.now, key, it.hash, it.spot) else { return false };
         hot_keys.note(key, it.hash);
         metrics.local += 1;
         let paced_by_peer = self.outbox.has_output();

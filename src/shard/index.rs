@@ -195,6 +195,8 @@ pub struct Index {
     entries: usize,
     /// What the slots of all tables take.
     slot_bytes: u64,
+    /// How often it was changed.
+    changes: u64,
 }
 
 impl Index {
@@ -202,7 +204,7 @@ impl Index {
     pub fn new(limit: u64) -> Self {
         let tables = (limit / BUDGET_BYTES_PER_TABLE).clamp(INDEX_TABLES_MIN as u64, INDEX_TABLES_MAX as u64);
         let tables = 1_usize << tables.ilog2();
-        Self { tables: vec![Table::default(); tables].into_boxed_slice(), entries: 0, slot_bytes: 0 }
+        Self { tables: vec![Table::default(); tables].into_boxed_slice(), entries: 0, slot_bytes: 0, changes: 0 }
     }
 
     fn table_of(&self, hash: KeyHash) -> usize {
@@ -238,6 +240,7 @@ impl Index {
 
     /// Changes the table for `hash` and keeps count of its memory.
     fn change<T>(&mut self, hash: KeyHash, change: impl FnOnce(&mut Table) -> T) -> T {
+        self.changes += 1;
         let at = self.table_of(hash);
         let table = &mut self.tables[at];
         let before = table.bytes();
@@ -251,6 +254,7 @@ impl Index {
     /// # Panics
     /// If it was not at `from`.
     pub fn moved(&mut self, hash: KeyHash, from: Loc, to: Loc) {
+        self.changes += 1;
         let at = self.place_of(hash, from);
         let table = self.table_of(hash);
         self.tables[table].slots[at] = Slot::entry(tag_of(hash), to);
@@ -294,6 +298,11 @@ impl Index {
         drop(run);
         self.change(hash, |table| table.remove(at));
         true
+    }
+
+    /// How often entries came, went or moved: as long as this stays the same, so do the places of all of them.
+    pub const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// How many entries there are.

@@ -90,6 +90,13 @@ pub struct Footprint {
     pub is_long: bool,
 }
 
+/// Where an entry probably lies: see [`Shard::foresee_entry`]. Good until any entry comes, goes or moves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spot {
+    loc: Option<Loc>,
+    changes: u64,
+}
+
 /// One shard of the cache.
 #[derive(Debug)]
 pub struct Shard {
@@ -295,11 +302,20 @@ impl Shard {
         self.index.foresee(hash);
     }
 
-    /// Has the processor fetch the beginning of the entry under `hash`. To be called some time before the entry is asked for.
-    pub fn foresee_entry(&self, hash: KeyHash) {
-        if let Some(loc) = self.index.find(hash, |_| true) {
+    /// Has the processor fetch the beginning of the entry under `hash`, and says where that is. To be called some time before
+    /// the entry is asked for.
+    pub fn foresee_entry(&self, hash: KeyHash) -> Spot {
+        let loc = self.index.find(hash, |_| true);
+        if let Some(loc) = loc {
             self.log.at(loc).iter().step_by(CACHE_LINE_BYTES).take(LINES_FORESEEN).for_each(prefetch);
         }
+        Spot { loc, changes: self.index.changes() }
+    }
+
+    /// The same as [`Shard::find`] where `spot` may be the place.
+    fn find_at(&self, spot: Spot, hash: KeyHash, key: &[u8]) -> Option<Loc> {
+        let still = spot.loc.filter(|_| spot.changes == self.index.changes());
+        still.filter(|&loc| Entry(self.log.at(loc)).key() == key).or_else(|| self.find(hash, key))
     }
 
     #[inline]

@@ -1,8 +1,8 @@
 //! Reading an entry.
 
-use super::Shard;
 use super::record::{Entry, Stored};
 use super::versions::written_ms;
+use super::{Shard, Spot};
 use crate::command::{Expires, Meta, Outcome, Value, ValueKind, Version, VersionSet};
 use crate::routing::KeyHash;
 use crate::time::Now;
@@ -61,14 +61,14 @@ impl Shard {
     }
 
     /// The same for a read without conditions, if its answer is near at hand: there is no such entry, or its value lies in the
-    /// record and is JSON there. `None` if not; then nothing has been done.
+    /// record and is JSON there. `None` if not; then nothing has been done. `spot` is where the entry may lie.
     ///
     /// # Panics
     /// See [`Shard::apply`].
-    pub fn glance(&mut self, now: Now, key: &[u8], hash: KeyHash) -> Option<Glance<'_>> {
+    pub fn glance(&mut self, now: Now, key: &[u8], hash: KeyHash, spot: Spot) -> Option<Glance<'_>> {
         debug_assert_eq!(hash, self.hasher.hash(key), "keys are hashed as the shard hashes them");
         let now = self.observe(now);
-        let Some(loc) = self.find(hash, key) else {
+        let Some(loc) = self.find_at(spot, hash, key) else {
             self.stats.misses += 1;
             return Some(Glance::Missing);
         };

@@ -1,9 +1,9 @@
 //! Answers with a value, at once or as its bytes come.
 
 use super::outcome::push_validators;
-use super::{AnswerHead, JSON, RFC3339_CHARS, begin, end, push_number, put_hex, rfc3339};
+use super::{AnswerHead, JSON, RFC3339_CHARS, begin, end, push_number, rfc3339};
 use crate::command::{Expires, Meta, Value, ValueKind, Version};
-use crate::protocol::conditions::VERSION_CHARS;
+use crate::protocol::conditions::{VERSION_CHARS, hex};
 use crate::protocol::json::text::Unescaper;
 use crate::time::UnixMillis;
 use base64::Engine as _;
@@ -273,9 +273,14 @@ impl Suffix {
     }
 
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_with(out, &hex(self.version.0));
+    }
+
+    /// The same with the digits of the version.
+    pub fn write_with(&self, out: &mut Vec<u8>, version: &[u8; VERSION_CHARS]) {
         out.extend_from_slice(type_and_version(self.kind));
         let version_at = out.len() - VERSION_CHARS - 1;
-        put_hex(out, version_at, self.version.0);
+        out[version_at..version_at + VERSION_CHARS].copy_from_slice(version);
         if let Some(times) = &self.times {
             times.write(out);
         }

@@ -4,7 +4,7 @@ use super::found::Suffix;
 use super::outcome::push_validators;
 use super::{AnswerHead, ID_FIELD, JSON, LENGTH, NO_ID, RequestIdText, begin, push_number, put_hex};
 use crate::command::{ValueKind, Version};
-use crate::protocol::conditions::VERSION_CHARS;
+use crate::protocol::conditions::{VERSION_CHARS, hex};
 
 /// The head of an answer with a value in JSON, for requests of HTTP/1.1 without a name of their own whose connection goes on.
 /// Made for the request IDs of one core.
@@ -50,10 +50,12 @@ impl PreparedHead {
         let head = out.len();
         out.extend_from_slice(&self.bytes);
         put_hex(out, head + self.id_at, id);
-        put_hex(out, head + self.version_at, version.0);
+        let version = hex(version.0);
+        let version_at = head + self.version_at;
+        out[version_at..version_at + VERSION_CHARS].copy_from_slice(&version);
         push_number(out, len);
         out.extend_from_slice(BEFORE);
         out.extend_from_slice(value);
-        suffix.write(out);
+        suffix.write_with(out, &version);
     }
 }

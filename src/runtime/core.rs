@@ -52,6 +52,8 @@ pub struct Core {
     /// What the last wake-up brought, for [`Core::wait`] to see whether more may follow at once: requests, or parcels that
     /// came or went.
     pub(super) brought: usize,
+    /// How often to look once more before sleeping.
+    looks_left: u32,
     /// What the bell is heard by; it belongs to the bell, which lives as long as the process.
     event: RawFd,
 }
@@ -70,8 +72,10 @@ pub struct Common {
 /// The clock is looked at after so many parcels, or things that happened at sockets.
 pub(super) const EVENTS_PER_LOOK: usize = 8;
 
-/// A wake-up that brought so many requests, or any parcel, is followed by another look.
+/// A wake-up that brought so many requests, or any parcel, is followed by other looks before the core sleeps.
 const BROUGHT_FOR_ANOTHER_LOOK: usize = 2;
+/// So many of them, if they find nothing.
+const LOOKS_BEFORE_SLEEP: u32 = 2;
 /// A core that hears of more and more does its ticks all the same, after so many wake-ups.
 const TICKS_PUT_OFF_MAX: u32 = 256;
 
@@ -169,6 +173,7 @@ impl Core {
             has_heard: false,
             more: false,
             brought: 0,
+            looks_left: 0,
             event,
         };
         core.listen_to_bell();
@@ -204,7 +209,11 @@ impl Core {
 
     /// Waits until there is something to do, and at most until the next tick.
     pub fn wait(&mut self) {
-        if std::mem::take(&mut self.brought) >= BROUGHT_FOR_ANOTHER_LOOK && !self.more {
+        if std::mem::take(&mut self.brought) >= BROUGHT_FOR_ANOTHER_LOOK {
+            self.looks_left = LOOKS_BEFORE_SLEEP;
+        }
+        if self.looks_left > 0 && !self.more {
+            self.looks_left -= 1;
             self.look_once_more();
             return;
         }
@@ -212,8 +221,8 @@ impl Core {
         self.sleep(patience);
     }
 
-    /// Instead of sleeping at once after a wake-up that traded parcels: an answer, or the next question, is often there
-    /// before a sleeper could be woken. Whoever shares this CPU goes first, and may bring it.
+    /// Instead of sleeping at once after a wake-up that brought much: an answer, or the next question, is often there before a
+    /// sleeper could be woken. Whoever shares this CPU goes first, and may bring it.
     fn look_once_more(&mut self) {
         std::thread::yield_now();
         self.enter(Duration::ZERO);

@@ -173,3 +173,41 @@ fn what_was_read_ahead_is_no_request_in_the_middle_of_another() {
         assert_eq!(statuses, [expected]);
     }
 }
+
+#[test]
+fn what_was_foreseen_may_have_changed_when_it_is_asked_for() {
+    let mut cores = Cores::new(1);
+    let (mut reader, mut writer) = (cores.connect(0), cores.connect(0));
+    let get = gets(&["a"], "", "");
+    cores.ask(&mut reader, &get);
+    let delete = format!("DELETE /v1/kv/a HTTP/1.1\r\nHost: t\r\nX-API-Token: {TOKEN}\r\n\r\n");
+    let long = format!("\"{}\"", "x".repeat(40_000));
+    let changes = [
+        (put_json("a", "1", ""), Some("1".to_owned())),
+        (put_json("a", "2", ""), Some("2".to_owned())),
+        (put_json("a", &long, ""), Some(long.clone())),
+        (put_json("a", "\"longer than before\"", ""), Some("\"longer than before\"".to_owned())),
+        (delete, None),
+        (put_json("b", "1", ""), None),
+        (put_json("a", "3", "?ttlSec=1"), Some("3".to_owned())),
+    ];
+    for (change, expected) in changes {
+        let mut ahead = cores.engines[0].read_ahead(get.as_bytes());
+        assert!(ahead.is_some(), "the fields are familiar");
+        cores.engines[0].foresee(ahead.iter_mut().map(|it| (reader.conn, it)));
+        assert!(matches!(cores.ask(&mut writer, change)[0].status, 200..=204));
+        let now = cores.now();
+        cores.engines[0].receive_foreseen(now, &mut cores.lanes, reader.conn, get.as_bytes(), ahead);
+        let answer = &cores.ask(&mut reader, "")[0];
+        match expected {
+            Some(value) => assert!(answer.text().starts_with(&format!("{{\"value\":{value},")), "{}", answer.head),
+            None => assert_eq!(answer.status, 404),
+        }
+    }
+    let mut ahead = cores.engines[0].read_ahead(get.as_bytes());
+    cores.engines[0].foresee(ahead.iter_mut().map(|it| (reader.conn, it)));
+    cores.pass(1_500);
+    let now = cores.now();
+    cores.engines[0].receive_foreseen(now, &mut cores.lanes, reader.conn, get.as_bytes(), ahead);
+    assert_eq!(cores.ask(&mut reader, "")[0].status, 404, "it has expired meanwhile");
+}

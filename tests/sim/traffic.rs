@@ -102,7 +102,11 @@ impl World {
             }
         }
         let now = self.now_at(core);
-        self.cores[usize::from(core)].engine.receive(now, &mut self.lanes, id, &piece);
+        let engine = &mut self.cores[usize::from(core)].engine;
+        // As the runtime does where several connections have said something.
+        let mut ahead = engine.read_ahead(&piece);
+        engine.foresee(ahead.iter_mut().map(|it| (id, it)));
+        engine.receive_foreseen(now, &mut self.lanes, id, &piece, ahead);
         self.tend(client);
         len
     }

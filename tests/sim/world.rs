@@ -310,7 +310,7 @@ impl World {
         let Some(connection) = &mut self.clients[client].connection else { return };
         let engine = &mut self.cores[usize::from(core)].engine;
         loop {
-            let output = engine.output(id);
+            let output = engine.gather(id).concat();
             let len = output.len().min(self.socket_bytes.saturating_sub(connection.kernel.len()));
             if output.is_empty() {
                 break;

@@ -39,6 +39,8 @@ pub const BODY_GRACE_CROWDED_MS: u64 = 1_000;
 /// The part of the requests that a core may have in progress (one of so many) that is kept for those that are there as a whole,
 /// on connections that wait for nothing else.
 pub const PLACES_KEPT_DIVISOR: usize = 4;
+/// Requests that are given a place at once, of those that wait for one, before a core does other things.
+pub const ADMITTED_PER_SLICE: usize = 64;
 /// How long a request waits for a place among those in progress before it is refused, in milliseconds.
 pub const PLACE_PATIENCE_MS: u64 = 100;
 /// A body that brings less than this in all, in bytes a second, holds its place for nothing.

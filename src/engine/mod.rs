@@ -8,7 +8,7 @@ pub mod surveys;
 
 use crate::command::Refusal;
 use crate::forward::Waiter;
-use crate::limits::SESSIONS_PER_SLICE;
+use crate::limits::{ADMITTED_PER_SLICE, SESSIONS_PER_SLICE};
 use crate::memory::prefetch_all;
 use crate::metrics::BackpressureReason;
 use crate::parcel::{Parcel, Work};
@@ -169,7 +169,6 @@ impl Engine {
         self.parts.metrics.connections -= 1;
         self.parts.buffers_changed(session.footprint(), 0);
         session.close(&mut Context { now, parts: &mut self.parts, host });
-        self.admit_waiting(now, host);
         true
     }
 
@@ -243,7 +242,6 @@ impl Engine {
         self.parts.count_buffers();
         self.look_after_surveys(now, host);
         let sweeping = self.sweep(now, host);
-        self.admit_waiting(now, host);
         let has_parked = self.go_on_with_parked(now, host);
         self.parts.shard.tick(now) || sweeping || has_parked || self.parts.surveys.is_handing_out()
     }
@@ -330,20 +328,26 @@ impl Engine {
         act: impl FnOnce(&mut Session, &mut Context<'_, H>),
     ) {
         self.with_session(now, host, conn, act);
-        self.admit_waiting(now, host);
         self.go_on_with_surveys(now, host);
     }
 
-    /// Gives places that are free to connections that wait for one, one request each.
-    fn admit_waiting(&mut self, now: Now, host: &mut impl Host) {
-        for _ in 0..self.parts.waiting.len() {
-            if self.parts.are_places_kept() {
-                return;
+    /// Gives places that are free to connections that wait for one, one request each: for one slice of work. To be called once
+    /// in each wake-up, before its dirty connections are looked after; true if there are more who could have one.
+    pub fn admit_waiting(&mut self, now: Now, host: &mut impl Host) -> bool {
+        let slice = self.parts.waiting.len().min(ADMITTED_PER_SLICE);
+        for _ in 0..slice {
+            let Some(waiting) = self.parts.waiting.pop_front() else { break };
+            if !self.session(waiting.conn).is_some_and(Session::waits_for_place) {
+                continue;
             }
-            let Some(conn) = self.parts.waiting.pop_front() else { return };
-            self.with_session(now, host, conn, Session::take_turn);
-            self.dirty.push(conn);
+            if !self.parts.has_place_for(waiting) {
+                self.parts.waiting.push_back(waiting);
+                continue;
+            }
+            self.with_session(now, host, waiting.conn, Session::take_turn);
+            self.dirty.push(waiting.conn);
         }
+        self.parts.waiting.iter().any(|&waiting| self.parts.has_place_for(waiting))
     }
 
     fn with_session<H: Host>(

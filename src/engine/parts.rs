@@ -212,6 +212,15 @@ pub struct Answered {
     pub name: Option<Box<Name>>,
 }
 
+/// A connection whose next request waits for a place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    /// Which.
+    pub conn: ConnId,
+    /// Whether that request may have one of the places that are kept: see [`Parts::are_places_kept`].
+    pub is_modest: bool,
+}
+
 impl Answered {
     /// Whether a request of which this is to be said, and which has no name, would be entered like this one.
     fn is_like(&self, method: Method, route: Route, status: u16, moments: &Moments) -> bool {
@@ -252,7 +261,7 @@ pub struct Parts {
     pub(crate) bodies_coming: u64,
     /// Connections with nothing in progress whose next request waits for a place, who came first in front. Some may wait no
     /// more.
-    pub(crate) waiting: VecDeque<ConnId>,
+    pub(crate) waiting: VecDeque<Waiting>,
     /// No new connections, and every answer is the last one on its connection.
     pub draining: bool,
     /// Leases of other shards that are not needed any more, but have not been released yet.
@@ -473,10 +482,16 @@ impl Parts {
         self.are_places_kept() || !self.waiting.is_empty()
     }
 
-    /// Whether as many bodies are on their way in as may be.
+    /// Whether as many bodies are on their way in as may be: half of the places, so that neither pipelines nor whole requests
+    /// are kept out by those who take their time.
     #[must_use]
     pub const fn are_bodies_enough(&self) -> bool {
-        self.bodies_coming >= self.places_not_kept()
+        self.bodies_coming >= self.settings.inflight_max.div_ceil(2) as u64
+    }
+
+    /// Whether there is a place for who waits.
+    pub(crate) const fn has_place_for(&self, waiting: Waiting) -> bool {
+        if waiting.is_modest { !self.is_at_work_enough() } else { !self.are_places_kept() }
     }
 
     /// Whether one more connection may wait for a place: no more than there are places, so that a turn comes soon.

@@ -199,6 +199,7 @@ impl Core {
         self.take_words();
         more |= self.look_at_the_clock();
         more |= self.take_arrivals();
+        more |= self.engine.admit_waiting(self.now, &mut self.host);
         self.end_of_wake_up();
         if is_ping && self.engine.is_draining() {
             let quiet = self.engine.is_quiet() && self.host.lanes.is_empty();
@@ -277,11 +278,14 @@ impl Core {
 
     /// Takes a burst off the lanes; true if there may be more.
     fn take_arrivals(&mut self) -> bool {
-        let began = self.now.mono();
+        let mut began = None;
         for taken in 0..LANE_BURST_MAX {
             let Some(arrival) = self.host.lanes.next_arrival() else { return false };
             // It may have been sent since the clock was looked at, and must not be judged by an older time.
-            let is_over = taken % EVENTS_PER_LOOK == 0 && self.is_over(began);
+            if taken % EVENTS_PER_LOOK == 0 {
+                self.now = self.clock.now();
+            }
+            let is_over = self.is_past_turn(*began.get_or_insert(self.now.mono()));
             match arrival {
                 Arrival::Work(parcel) => self.engine.carry_out(self.now, &mut self.host, parcel),
                 Arrival::Reply(parcel) => self.engine.come_back(self.now, &mut self.host, parcel),
@@ -297,6 +301,11 @@ impl Core {
     /// Looks at the clock; true if a turn that began at `began` has lasted long enough.
     pub(super) fn is_over(&mut self, began: Mono) -> bool {
         self.now = self.clock.now();
+        self.is_past_turn(began)
+    }
+
+    /// The same by the clock as it was looked at last.
+    const fn is_past_turn(&self, began: Mono) -> bool {
         self.now.mono().nanos_since(began) > TURN_US_MAX * 1_000
     }
 

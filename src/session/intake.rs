@@ -435,7 +435,10 @@ impl Session {
         }
         let payload = if value.len() > INLINE_VALUE_BYTES_MAX {
             let mut blob = Blob::new();
-            blob.extend_from_slice(value).map_err(|_| BodyError::NoMemory)?;
+            blob.extend_from_slice(value).map_err(|_| {
+                cx.parts.metrics.backpressure(BackpressureReason::NoMemory);
+                BodyError::NoMemory
+            })?;
             Payload::Blob(blob)
         } else {
             Payload::Inline(value)

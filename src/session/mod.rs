@@ -324,11 +324,19 @@ impl Session {
         }
     }
 
-    /// Takes on the request that has waited for a place, if it still does.
+    /// Whether a request waits for a place.
+    pub const fn waits_for_place(&self) -> bool {
+        self.waits_since.is_some()
+    }
+
+    /// Takes on the request that has waited for a place.
     pub fn take_turn<H: Host>(&mut self, cx: &mut Context<'_, H>) {
-        if self.waits_since.is_some() {
-            self.end_waiting(cx, Waited::Admitted);
-        }
+        self.end_waiting(cx, Waited::Admitted);
+    }
+
+    /// The request that waited, if one did, has been taken on or refused: whoever comes next has not waited yet.
+    const fn forget_waiting(&mut self) {
+        (self.waits_since, self.has_waited) = (None, None);
     }
 
     fn end_waiting<H: Host>(&mut self, cx: &mut Context<'_, H>, how: Waited) {
@@ -348,13 +356,11 @@ impl Session {
         self.told
     }
 
-    /// Whether there is no more room for buffers, and this connection holds more than its even share of it by requests that
-    /// have to wait: mostly because the peer does not take the answers to earlier ones.
+    /// Whether there is no more room for buffers, and the requests of this connection that have to wait take more than its even
+    /// share of it: mostly because the peer does not take the answers to earlier ones. Answers are not counted: who is slow to
+    /// take one has not made it long.
     fn hoards(&self, parts: &Parts) -> bool {
-        parts.are_buffers_full()
-            && !self.input.is_empty()
-            && !self.may_take_on()
-            && self.footprint() > parts.even_share_of_buffers()
+        parts.are_buffers_full() && !self.may_take_on() && self.input.capacity() as u64 > parts.even_share_of_buffers()
     }
 
     /// Whether the socket should do something else than it was told.

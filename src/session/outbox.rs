@@ -214,6 +214,11 @@ impl Outbox {
             && self.unsent().len() + self.held < OUTPUT_HIGH_WATER_BYTES
     }
 
+    /// How many more requests may wait for their answers.
+    pub const fn places_left(&self) -> usize {
+        PIPELINE_DEPTH_MAX.saturating_sub(self.weight)
+    }
+
     /// Makes room for the answer to the next request, which `awaited` will bring. Returns the slot's number.
     pub fn wait(&mut self, parts: &mut Parts, ticket: Ticket, awaited: Awaited) -> u64 {
         parts.metrics.active_requests += u64::from(awaited.is_counted());

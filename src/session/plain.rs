@@ -83,10 +83,11 @@ impl Session {
         if !may_be_plain || cx.parts.draining || !self.takes_plain(cx.parts) {
             return 0;
         }
+        let most = READ_AHEAD_MAX.min(self.outbox.places_left());
         let mut ahead: SmallVec<[Plain; READ_AHEAD_MAX]> = first.into_iter().collect();
         let mut end = first.map_or(0, |first| first.len);
         let mut fields = first.map(|first| &bytes[PLAIN_KEY_AT + first.key_len..end]);
-        while ahead.len() < READ_AHEAD_MAX
+        while ahead.len() < most
             && let Some(plain) = cx.parts.read_plain(&bytes[end..], &mut fields)
         {
             end += plain.len;
@@ -110,7 +111,7 @@ impl Session {
         }
         if used > 0 {
             self.head_began_at = None;
-            self.has_waited = None;
+            self.forget_waiting();
         }
         used
     }

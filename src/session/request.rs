@@ -5,7 +5,7 @@ use super::ticket::Ticket;
 use super::writing::Failure;
 use super::{Context, Reading, Session, Waited};
 use crate::command::{Command, Refusal, Verb};
-use crate::engine::parts::{Host, Notice, Parts};
+use crate::engine::parts::{Host, Notice, Parts, Waiting};
 use crate::limits::{DISCARD_BYTES_MAX, JSON_ENVELOPE_BYTES_MAX};
 use crate::metrics::BackpressureReason;
 use crate::protocol::body;
@@ -86,10 +86,11 @@ impl Session {
                 self.throttled = true;
                 return None;
             }
+            self.forget_waiting();
             cx.parts.metrics.backpressure(BackpressureReason::MaxInflight);
             return Some(self.refuse(cx, head, route, &Failure::backpressure(BackpressureReason::MaxInflight)));
         }
-        self.has_waited = None;
+        self.forget_waiting();
         Some(match self.admit(cx, head, route) {
             Err(failure) => self.refuse(cx, head, route, &failure),
             Ok(()) => {
@@ -117,7 +118,8 @@ impl Session {
         let waits = is_whole && self.has_waited != Some(Waited::InVain) && cx.parts.may_wait();
         if waits {
             self.waits_since = Some(cx.now.mono());
-            cx.parts.waiting.push_back(self.id);
+            let is_modest = self.is_modest(head, following);
+            cx.parts.waiting.push_back(Waiting { conn: self.id, is_modest });
         }
         waits
     }

@@ -72,6 +72,9 @@ impl Shard {
         while self.blocks_available() <= BLOCKS_LEFT_TO_MOVES && self.is_credit_used_up() && self.clean_slice() {}
         while self.log.open_block(Stream::Written).is_err() {
             self.do_with_what_there_is();
+            if self.is_open_block_empty() {
+                return;
+            }
         }
     }
 
@@ -85,12 +88,17 @@ impl Shard {
         let least = 2 * self.slack_min() + self.index.bytes_min();
         self.set_limit(granted.max(least).min(self.budget.limit()));
         let (now, mut patience) = (Now::new(self.latest, 0), PATIENCE);
-        while self.log.spare_blocks() == 0 {
+        // A shard that has one block only can have no spare one, but may empty that.
+        while self.log.spare_blocks() == 0 && !self.is_open_block_empty() {
             if !self.clean_slice() && !self.evict_next(now, &mut patience) {
                 let block = Layout::array::<u8>(block_bytes as usize);
                 handle_alloc_error(block.expect("a block is short"));
             }
         }
+    }
+
+    fn is_open_block_empty(&self) -> bool {
+        self.log.room(Stream::Written) as u64 == self.log.geometry().block_bytes()
     }
 
     /// Cleans as much as is fair for one who writes `len` bytes: so much that a further block is free before the one that

@@ -301,7 +301,10 @@ impl Cores {
 
     fn settle(&mut self) {
         let now = self.now();
-        self.engines.iter_mut().for_each(|engine| engine.settle(now, &mut self.lanes));
+        for engine in &mut self.engines {
+            engine.admit_waiting(now, &mut self.lanes);
+            engine.settle(now, &mut self.lanes);
+        }
     }
 
     /// Time passes, tick by tick; parcels stay where they are.

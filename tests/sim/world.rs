@@ -290,6 +290,8 @@ impl World {
     /// What every turn ends with.
     pub fn end_turn(&mut self, core: u16) {
         let at = usize::from(core);
+        let now = self.now_at(core);
+        self.cores[at].engine.admit_waiting(now, &mut self.lanes);
         while let Some(conn) = self.cores[at].engine.next_dirty() {
             if self.lanes.faults.strikes(Fault::MissedWakeUp) {
                 continue;

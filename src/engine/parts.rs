@@ -500,7 +500,9 @@ impl Parts {
         self.waiting.len() < self.settings.inflight_max
     }
 
-    const fn at_work(&self) -> u64 {
+    /// Requests in progress, without those whose answers only wait to be taken.
+    #[must_use]
+    pub const fn at_work(&self) -> u64 {
         self.metrics.active_requests - self.answers_untaken
     }
 

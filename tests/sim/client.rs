@@ -62,6 +62,8 @@ pub struct Connection {
     pub is_over: bool,
     /// A long body was refused; the connection ends if too much of it still comes.
     pub drops_body: bool,
+    /// The core has closed it because its waiting requests took too much room, and has counted that.
+    pub hoarded: bool,
     /// When the client did anything last, or its core did anything for it.
     pub moved_ms: u64,
     /// Bytes of the client that have reached the core.

@@ -88,13 +88,13 @@ impl World {
         let open = self.clients.iter().filter_map(|client| client.connection.as_ref());
         let open = open.filter(|it| usize::from(it.core) == core && !it.is_closed).count() as u64;
         let left = self.cores[core].left_count();
-        let (active, most) = (self.cores[core].engine.parts().metrics.active_requests, self.cores[core].rules_max);
+        let (active, most) = (self.cores[core].engine.parts().at_work(), self.cores[core].rules_max);
         // Questions to all cores are let in beside them, and count when they are answered.
         let of_core = |client: &&Client| client.connection.as_ref().is_some_and(|it| usize::from(it.core) == core);
         let of_pages = |client: &Client| client.expected.iter().filter(|it| it.kind == Kind::Page).count() as u64;
         let pages: u64 = self.clients.iter().filter(of_core).map(of_pages).sum();
         if active > most.inflight_max as u64 + connections + pages {
-            let text = format!("core {core} has {active} requests in progress of {}", most.inflight_max);
+            let text = format!("core {core} has {active} requests at work of {}", most.inflight_max);
             return Err(Failure::new("too many in progress", text));
         }
         if told != counted {

@@ -67,6 +67,7 @@ impl World {
             told_of_end: false,
             is_over: false,
             drops_body: false,
+            hoarded: false,
             moved_ms: self.now_ms,
             delivered: 0,
         });
@@ -252,12 +253,14 @@ impl World {
         let it = &mut self.clients[client];
         let Some(connection) = it.connection.take() else { return Ok(()) };
         let was_silent = connection.silent_ms >= SILENCE_MS_MIN;
-        let has_reason = connection.is_over || connection.drops_body || it.has_hung_up || was_silent;
-        if !has_reason || (!it.heard.is_empty() && !was_silent) {
+        let was_cut_off = was_silent || (connection.hoarded && !self.is_gentle);
+        let has_reason = connection.is_over || connection.drops_body || it.has_hung_up || was_cut_off;
+        if !has_reason || (!it.heard.is_empty() && !was_cut_off) {
             let text = format!("{} unanswered, {} bytes heard of {connection:?}", it.expected.len(), it.heard.len());
             return Err(Failure::new("a connection ends without a reason", text));
         }
         self.seen.note_if(was_silent, "connections cut off for silence");
+        self.seen.note_if(connection.hoarded, "connections cut off for hoarding");
         self.seen.note_if(connection.drops_body && !connection.is_over, "connections ended in a body that was refused");
         self.abandon(&connection);
         self.leave_requests(client, &connection);

@@ -326,7 +326,13 @@ impl World {
             connection.moved_ms = self.now_ms;
             engine.sent(now, &mut self.lanes, id, len);
         }
-        match engine.flow(id) {
+        let hoarders = |engine: &cache_service::engine::Engine| {
+            engine.parts().metrics.backpressure[cache_service::metrics::BackpressureReason::OverBudget as usize]
+        };
+        let before = hoarders(engine);
+        let flow = engine.flow(id);
+        connection.hoarded |= hoarders(engine) > before;
+        match flow {
             cache_service::session::Flow::Reading => connection.receives = true,
             cache_service::session::Flow::Paused => {}
             cache_service::session::Flow::Lingering => (connection.lingers, connection.receives) = (true, true),

@@ -82,3 +82,26 @@ fn a_cache_that_the_kernel_lets_grow_no_further_goes_on_as_a_smaller_one() {
     assert!(kept > 500 && (kept as u64) < keys, "{kept} of {keys} entries are there");
     proc_fs::set_soft_limit(server.pid(), libc::RLIMIT_AS, before);
 }
+
+/// A shard that has one block can have no spare one; it empties that one, and goes on.
+#[test]
+fn a_shard_of_one_block_lives_on_when_it_is_denied_the_second() {
+    let budget = (1_u64 << 30).to_string();
+    let mut server = Server::start(&[("SHARDS", "1"), ("MEMORY_BUDGET_BYTES", &budget)]);
+    let mut client = server.client();
+    let value = format!("\"{}\"", "v".repeat(16_000));
+    (0..16).for_each(|n| drop(client.put_value(&format!("first-{n}"), &value).expect_status(201)));
+    server.metrics();
+    let most = proc_fs::virtual_bytes(server.pid()) + (512 << 10);
+    let before = proc_fs::set_soft_limit(server.pid(), libc::RLIMIT_AS, most);
+    let mut stored = 0;
+    for n in 0..300 {
+        let answer = client.put_value(&format!("short-{n}"), &value);
+        assert!(matches!(answer.status, 201 | 503), "{answer:?}");
+        stored += usize::from(answer.status == 201);
+    }
+    assert!(server.is_running());
+    assert!(stored > 200, "{stored} of 300 were stored");
+    assert_eq!(client.get("short-299").status, 200);
+    proc_fs::set_soft_limit(server.pid(), libc::RLIMIT_AS, before);
+}

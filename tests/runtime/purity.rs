@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The world half, in `src/`.
-const WORLD: [&str; 7] = ["runtime", "cli", "config", "load", "logging", "process_stats.rs", "main.rs"];
+const WORLD: [&str; 8] =
+    ["runtime", "cli", "config", "load", "logging", "process_stats.rs", "main.rs", "stale_server.rs"];
 
 /// What only the world half may name.
 const WORLDLY: [&str; 21] = [

@@ -1,4 +1,4 @@
-//! The server, built with the feature `stale-read`: see `src/stale.rs`.
+//! The server, built with the feature `stale-read`: see `stale.rs`.
 
 use std::process::ExitCode;
 

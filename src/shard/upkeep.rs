@@ -41,12 +41,13 @@ impl Shard {
     }
 
     /// What the log is to have as soon as nothing is left in it: smaller blocks, where those that there are, which are as
-    /// large as the first budget asked for, are too large for the one that there is now. To work with them takes more than
-    /// is left for entries.
+    /// large as the first budget asked for, are too large for the one that there is now: beside what it takes to work with them,
+    /// two would not fit. Where they do fit, entries stay.
     pub(super) fn geometry_to_be(&self) -> Option<Geometry> {
         let fitting = Geometry::for_limit(self.budget.limit());
         let is_smaller = fitting.block_bytes() < self.log.geometry().block_bytes();
-        (is_smaller && 2 * self.slack_min() > self.budget.limit()).then_some(fitting)
+        let needed = self.index.bytes_min() + self.slack_min() + 2 * self.log.geometry().block_bytes();
+        (is_smaller && needed > self.budget.limit()).then_some(fitting)
     }
 
     /// Begins anew with smaller blocks where these are too large, as soon as nothing is left in them.

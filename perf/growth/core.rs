@@ -23,6 +23,8 @@ pub enum Phase {
     Sockets,
     /// It takes parcels off its lanes.
     Arrivals,
+    /// It lets in who waited for a place.
+    Places,
     /// It sends answers that parcels brought.
     Answers,
     /// It looks once more whether there is nothing to do.

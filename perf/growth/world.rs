@@ -164,6 +164,7 @@ impl World {
                 Phase::Waking => self.wake_up(number),
                 Phase::Sockets => self.read_a_socket(number),
                 Phase::Arrivals => self.take_a_parcel(number),
+                Phase::Places => self.give_places(number),
                 Phase::Answers => self.send_an_answer(number),
                 Phase::Waiting => self.wait(number),
             };
@@ -222,7 +223,7 @@ impl World {
         let core = &mut self.cores[number];
         let Some(arrival) = arrival else {
             core.has_more |= is_over;
-            core.phase = Phase::Answers;
+            core.phase = Phase::Places;
             return None;
         };
         core.taken += 1;
@@ -242,6 +243,18 @@ impl World {
         };
         self.deliver(number, took);
         Some(took)
+    }
+
+    /// Lets in who waited for a place. What his request takes was charged for when it came in, but for the parcels.
+    fn give_places(&mut self, number: usize) -> Option<u64> {
+        let core = &mut self.cores[number];
+        core.has_more |= core.engine.admit_waiting(moment(self.now), &mut self.post);
+        core.phase = Phase::Answers;
+        let sent = self.post.load();
+        self.tally.foreign += sent.keys;
+        let took = sent.parcels * self.costs.send_ns;
+        self.deliver(number, took);
+        (took > 0).then_some(took)
     }
 
     /// What a step has sent is seen when it ends.

@@ -28,16 +28,24 @@ pub fn complete_answer(bytes: &[u8]) -> Result<Option<Answer>, Box<dyn Error>> {
     let head = std::str::from_utf8(&bytes[..head_end])?;
     let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
     let status = status.ok_or_else(|| format!("not an answer: {head}"))?;
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
-    });
     let start = head_end + 4;
-    let length = match length {
-        Some(length) => length?,
+    let length = match usual_length(head).or_else(|| any_length(head)) {
+        Some(length) => length.trim().parse()?,
         None if BODILESS.contains(&status) => 0,
         None => return Err("an answer without a length".into()),
     };
     let body = start..start + length;
     Ok((bytes.len() >= body.end).then_some(Answer { status, body }))
+}
+
+/// The length, if its field is written as most servers do: found at one go, wherever it stands among the fields.
+fn usual_length(head: &str) -> Option<&str> {
+    const NAME: &str = "\r\nContent-Length: ";
+    let at = memchr::memmem::find(head.as_bytes(), NAME.as_bytes())? + NAME.len();
+    head[at..].lines().next()
+}
+
+fn any_length(head: &str) -> Option<&str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, length)| length)
 }

@@ -83,8 +83,8 @@ impl Kind {
 
 /// An answer of exactly so many bytes in all, of which so many are the body.
 fn answer(answer_bytes: usize, body_bytes: usize) -> Result<Vec<u8>> {
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {body_bytes}\r\nX-Pad: ");
-    let end = "\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\nX-Pad: ";
+    let end = format!("\r\nContent-Length: {body_bytes}\r\n\r\n");
     let pad = answer_bytes.checked_sub(head.len() + end.len() + body_bytes);
     let pad = pad.ok_or_else(|| format!("{answer_bytes} bytes are too few for a head and a body of {body_bytes}"))?;
     Ok([head.as_bytes(), "x".repeat(pad).as_bytes(), end.as_bytes(), "y".repeat(body_bytes).as_bytes()].concat())

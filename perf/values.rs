@@ -12,6 +12,8 @@ pub const TEXT_MIN: usize = 16;
 /// Characters that JSON, HTTP and URLs all leave alone.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// How values look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -58,7 +60,7 @@ fn append_words(output: &mut Vec<u8>, form: Form, first: u64, length: usize) {
     output.reserve(length + size_of::<u64>());
     match form {
         Form::Bytes => output.extend_from_slice(&first.to_le_bytes()),
-        Form::Text => output.extend_from_slice(format!("{first:016x}").as_bytes()),
+        Form::Text => output.extend((0..TEXT_MIN).map(|place| HEX[(first >> (60 - 4 * place)) as usize % 16])),
     }
     let mut word = first;
     while output.len() < end {

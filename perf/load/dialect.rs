@@ -151,7 +151,11 @@ impl Dialect {
         let body = &bytes[answer.body.clone()];
         let is_right = match (self.fixed, asked) {
             (Some(fixed), Asked::Put(..)) => body == &self.filler[..fixed.put_bytes],
-            (Some(fixed), _) => body == &self.filler[..fixed.get_bytes],
+            (Some(fixed), Asked::Get(key)) => self.checker.is_filler(key, body, &self.filler[..fixed.get_bytes]),
+            (Some(fixed), Asked::Batch(first)) => {
+                batch_keys(first, self.keys).for_each(|key| self.checker.make_and_forget(key));
+                body == &self.filler[..fixed.get_bytes]
+            }
             (None, Asked::Put(..)) if self.speech == Speech::Raw => true,
             (None, Asked::Put(..)) => http::has_version(body),
             (None, Asked::Batch(first)) => {
@@ -269,6 +273,22 @@ impl Checker {
         } else {
             values::append_value(output, self.form, key, self.bytes, write);
         }
+    }
+
+    /// Whether the answer about a key is the filler, which takes as long as to know the key's own value. Whose answers are
+    /// quickly checked would be asked more often, and a server that is asked more often sleeps less for each request.
+    fn is_filler(&mut self, key: u64, answer: &[u8], filler: &[u8]) -> bool {
+        if self.keeps() {
+            return self.kept.entry(key).or_insert_with(|| filler.to_vec()) == answer;
+        }
+        self.make_and_forget(key);
+        answer == filler
+    }
+
+    fn make_and_forget(&mut self, key: u64) {
+        self.scratch.clear();
+        values::append_value(&mut self.scratch, self.form, key, self.bytes, 0);
+        std::hint::black_box(&self.scratch);
     }
 
     fn is_right(&mut self, key: u64, value: &[u8]) -> bool {

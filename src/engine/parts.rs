@@ -221,6 +221,21 @@ pub(crate) struct Waiting {
     pub is_modest: bool,
 }
 
+/// How a read was answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AnsweredHow {
+    pub status: u16,
+    /// See [`Moments::paced_by_peer`].
+    pub paced_by_peer: bool,
+}
+
+/// So many reads that were answered alike.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AnsweredAlike {
+    pub how: AnsweredHow,
+    pub times: u64,
+}
+
 impl Answered {
     /// Whether a request of which this is to be said, and which has no name, would be entered like this one.
     fn is_like(&self, method: Method, route: Route, status: u16, moments: &Moments) -> bool {
@@ -529,13 +544,17 @@ impl Parts {
         self.date
     }
 
-    /// Takes note of a read of `conn` that was begun, done and answered with `status` at `now`.
-    pub(crate) fn answered_at_once(&mut self, now: Mono, conn: ConnId, status: u16, paced_by_peer: bool) {
+    /// Takes note of reads of `conn` that were begun, done and answered at `now`, one like the other.
+    pub(crate) fn answered_at_once(&mut self, now: Mono, conn: ConnId, run: AnsweredAlike) {
+        let AnsweredAlike { how: AnsweredHow { status, paced_by_peer }, times } = run;
         let moments = Moments::at_once(now, paced_by_peer);
         let (method, route) = (Method::Get, Route::Kv);
+        let of = |times| Answered { times, conn, method, route, status, moments, name: None };
         match self.answered.last_mut() {
-            Some(last) if !self.logs_requests && last.is_like(method, route, status, &moments) => last.times += 1,
-            _ => self.answered.push(Answered { times: 1, conn, method, route, status, moments, name: None }),
+            _ if self.logs_requests => self.answered.extend((0..times).map(|_| of(1))),
+            Some(last) if last.is_like(method, route, status, &moments) => last.times += times,
+            _ if times > 0 => self.answered.push(of(times)),
+            _ => {}
         }
     }
 

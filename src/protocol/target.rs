@@ -152,6 +152,12 @@ static STANDS_FOR_ITSELF: [bool; 256] = {
 pub fn plain_key(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let window = &text[..text.len().min(KEY_CHARS_MAX + 1)];
     let mut len = 0;
+    // Eight at a time as long as all of them do: one branch instead of sixteen.
+    while let Some(eight) = window[len..].first_chunk::<8>()
+        && eight.iter().fold(true, |all, &byte| all & STANDS_FOR_ITSELF[usize::from(byte)])
+    {
+        len += eight.len();
+    }
     while STANDS_FOR_ITSELF[usize::from(*window.get(len)?)] {
         len += 1;
     }

@@ -5,7 +5,7 @@ use super::ticket::Ticket;
 use super::writing::no_such_key;
 use super::{Context, Session};
 use crate::command::{Command, Verb};
-use crate::engine::parts::{Host, Parts};
+use crate::engine::parts::{AnsweredAlike, AnsweredHow, Host, Parts};
 use crate::limits::READ_AHEAD_MAX;
 use crate::protocol::answer::AnswerHead;
 use crate::protocol::familiar::{GET, PLAIN_KEY_AT, plain_line};
@@ -62,6 +62,11 @@ impl Parts {
         })
     }
 
+    /// Whether nothing of what all connections share speaks against one more request.
+    fn takes_plain(&self) -> bool {
+        !self.are_buffers_full() && !self.are_places_contested()
+    }
+
     /// Reads the plain GET that `bytes`, which have just been received, begin with, if one does that may be answered: for
     /// [`Parts::foresee_all`], and for [`Session::receive`] before anything else happens to the rules.
     pub(crate) fn read_ahead(&mut self, bytes: &[u8]) -> Option<Plain> {
@@ -80,7 +85,7 @@ impl Session {
     /// was read and foreseen already. Returns how many bytes they took; 0 if the first request is to go the long way.
     pub(super) fn read_plain<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8], first: Option<Plain>) -> usize {
         let may_be_plain = first.is_some() || bytes.starts_with(GET);
-        if !may_be_plain || cx.parts.draining || !self.takes_plain(cx.parts) {
+        if !may_be_plain || cx.parts.draining || !self.may_take_on() || !cx.parts.takes_plain() {
             return 0;
         }
         let most = READ_AHEAD_MAX.min(self.outbox.places_left());
@@ -96,19 +101,7 @@ impl Session {
         if ahead.len() > 1 {
             cx.parts.foresee_all(ahead.iter_mut());
         }
-        let mut used = 0;
-        for it in &ahead {
-            if !self.takes_plain(cx.parts) {
-                break;
-            }
-            let key = it.key(&bytes[used..]);
-            if !self.answer_plain(cx, it, key) {
-                let verb = Verb::Get { unless: None, with_value: true };
-                let ticket = plain_ticket(cx);
-                self.ask(cx, ticket, Command { key, hash: it.hash, verb });
-            }
-            used += it.len;
-        }
+        let used = self.answer_all_plain(cx, bytes, &ahead);
         if used > 0 {
             self.head_began_at = None;
             self.forget_waiting();
@@ -116,19 +109,50 @@ impl Session {
         used
     }
 
-    /// Whether nothing speaks against one more request but what it says itself.
-    fn takes_plain(&self, parts: &Parts) -> bool {
-        self.may_take_on() && !parts.are_buffers_full() && !parts.are_places_contested()
+    /// Answers the requests that `bytes` begin with, or asks other cores for them, in order and as far as they may be taken
+    /// on. Returns how many bytes they took.
+    fn answer_all_plain<H: Host>(&mut self, cx: &mut Context<'_, H>, bytes: &[u8], all: &[Plain]) -> usize {
+        let date = cx.parts.date(cx.now);
+        let mut run = AnsweredAlike::default();
+        let (mut used, mut are_places_sure) = (0, true);
+        for it in all {
+            if !self.may_take_on() || !are_places_sure && !cx.parts.takes_plain() {
+                break;
+            }
+            let key = it.key(&bytes[used..]);
+            match self.answer_plain(cx, it, key, &date) {
+                Some(how) if how == run.how => run.times += 1,
+                Some(how) => {
+                    cx.parts.answered_at_once(cx.now.mono(), self.id(), run);
+                    run = AnsweredAlike { how, times: 1 };
+                }
+                None => {
+                    // Only what is not answered at once takes a place.
+                    are_places_sure = false;
+                    let verb = Verb::Get { unless: None, with_value: true };
+                    let ticket = plain_ticket(cx);
+                    self.ask(cx, ticket, Command { key, hash: it.hash, verb });
+                }
+            }
+            used += it.len;
+        }
+        cx.parts.answered_at_once(cx.now.mono(), self.id(), run);
+        used
     }
 
-    /// Answers a plain GET at once, if its key is this core's, it is its turn, and its value is near at hand.
-    fn answer_plain<H: Host>(&mut self, cx: &mut Context<'_, H>, it: &Plain, key: &[u8]) -> bool {
+    /// Answers a plain GET at once, if its key is this core's, it is its turn, and its value is near at hand; says how.
+    fn answer_plain<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        it: &Plain,
+        key: &[u8],
+        date: &[u8; 29],
+    ) -> Option<AnsweredHow> {
         if !it.is_own || self.outbox.has_slots() {
-            return false;
+            return None;
         }
-        let date = cx.parts.date(cx.now);
         let Parts { shard, hot_keys, metrics, prepared_head, request_ids, spare_outputs, .. } = &mut *cx.parts;
-        let Some(found) = shard.glance(cx.now, key, it.hash, it.spot) else { return false };
+        let found = shard.glance(cx.now, key, it.hash, it.spot)?;
         hot_keys.note(key, it.hash);
         metrics.local += 1;
         let paced_by_peer = self.outbox.has_output();
@@ -141,12 +165,11 @@ impl Session {
             Glance::Missing => {
                 let id = request_ids.fresh();
                 let (http11, keep_alive, head_only) = (true, true, false);
-                let head = AnswerHead { request_id: id.text(), date: &date, http11, keep_alive, head_only };
+                let head = AnswerHead { request_id: id.text(), date, http11, keep_alive, head_only };
                 no_such_key(out, &head)
             }
         };
-        cx.parts.answered_at_once(cx.now.mono(), self.id(), status, paced_by_peer);
-        true
+        Some(AnsweredHow { status, paced_by_peer })
     }
 }
 

@@ -30,7 +30,9 @@ impl BlockId {
 /// The sizes of a log; fixed when its shard begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    pub(super) block_bytes: u32,
+    block_bytes: u32,
+    /// The same as a power of two.
+    block_shift: u32,
     unit_shift: u32,
     /// How many units a location can name.
     addresses: u64,
@@ -50,10 +52,17 @@ impl Geometry {
         // Blocks stay as large as they are; where there is no limit yet, a low one may follow.
         let most = if limit == u64::MAX { BLOCK_BYTES_UNLIMITED } else { BLOCK_BYTES_MAX };
         let block_bytes = (limit / BLOCKS_PER_SHARD).clamp(BLOCK_BYTES_MIN as u64, most as u64);
-        let block_bytes = 1 << block_bytes.ilog2();
+        let block_shift = block_bytes.ilog2();
         let wanted = limit.saturating_add(limit / 2);
         let unit_shift = (0..Self::UNIT_SHIFT_MAX).find(|&shift| wanted <= addresses << shift);
-        Self { block_bytes, unit_shift: unit_shift.unwrap_or(Self::UNIT_SHIFT_MAX), addresses }
+        let unit_shift = unit_shift.unwrap_or(Self::UNIT_SHIFT_MAX);
+        Self { block_bytes: 1 << block_shift, block_shift, unit_shift, addresses }
+    }
+
+    /// The same with blocks of so many bytes, a power of two.
+    #[cfg(test)]
+    pub fn with_blocks_of(self, block_bytes: usize) -> Self {
+        Self { block_bytes: block_bytes as u32, block_shift: block_bytes.ilog2(), ..self }
     }
 
     /// The size of a block, in bytes.
@@ -76,10 +85,12 @@ impl Geometry {
         Loc(block as u32 + (offset >> self.unit_shift) as u32)
     }
 
+    #[inline]
     const fn place(self, loc: Loc) -> (BlockId, usize) {
-        let bytes = (loc.0 as u64) << self.unit_shift;
-        let block = (bytes >> self.block_bytes.trailing_zeros()) as u32;
-        (BlockId(block), (bytes & (self.block_bytes as u64 - 1)) as usize)
+        // Wrapping, since nobody needs to be told here that a shift is too wide: each is made once, where a log begins.
+        let bytes = (loc.0 as u64).wrapping_shl(self.unit_shift);
+        let block = bytes.wrapping_shr(self.block_shift) as u32;
+        (BlockId(block), (bytes & self.block_bytes.wrapping_sub(1) as u64) as usize)
     }
 }
 
@@ -365,6 +376,7 @@ impl Log {
     }
 
     /// The bytes from the beginning of the record at `loc` to the end of its block.
+    #[inline]
     pub fn at(&self, loc: Loc) -> &[u8] {
         let (id, offset) = self.geometry.place(loc);
         &self.block(id).memory[offset..]
@@ -492,6 +504,7 @@ impl Log {
         block.due = block.segments.iter().map(|segment| segment.due).min().unwrap_or(Moment::NEVER);
     }
 
+    #[inline]
     fn block(&self, id: BlockId) -> &Block {
         self.blocks[id.index()].as_ref().expect("a block that is named is mapped")
     }

@@ -73,18 +73,17 @@ impl Shard {
             return Some(Glance::Missing);
         };
         let entry = Entry(self.log.at(loc));
-        if entry.kind() == ValueKind::Bytes || entry.is_long() || entry.expired(self.since_ms(now)) {
+        let kind = entry.kind();
+        if kind == ValueKind::Bytes || entry.is_long() || entry.expired(self.since_ms(now)) {
             return None;
         }
+        let (value_at, version) = (entry.value_at(), self.versions.version(entry.counter()));
         if self.order.notices(loc, entry.mark()) {
             self.order.touch(&mut self.log, loc);
         }
-        let entry = Entry(self.log.at(loc));
-        let Stored::Inline(value) = entry.stored() else { unreachable!("the value lies in the record") };
-        let kind = entry.kind();
         self.stats.hits += 1;
-        self.stats.bytes_read[kind as usize] += value.len() as u64;
-        Some(Glance::Found { kind, version: self.versions.version(entry.counter()), value })
+        self.stats.bytes_read[kind as usize] += value_at.len() as u64;
+        Some(Glance::Found { kind, version, value: &self.log.at(loc)[value_at] })
     }
 
     fn meta(&self, now: Now, entry: Entry<'_>, stored: Stored<'_>) -> Meta {

@@ -28,6 +28,7 @@ use super::media::{self, MediaRef};
 use super::versions::written_ms;
 use crate::command::ValueKind;
 use crate::limits::{BLOCK_BYTES_MAX, INLINE_VALUE_BYTES_MAX, KEY_BYTES_MAX, MEDIA_TYPE_BYTES_MAX};
+use std::ops::Range;
 
 const KIND_MASK: u16 = 0b111;
 const PIECE: u16 = 1 << 3;
@@ -233,13 +234,19 @@ impl<'a> Entry<'a> {
         &self.0[at..at + self.key_len()]
     }
 
+    /// Where the value lies, or its number if it is long.
+    pub fn value_at(self) -> Range<usize> {
+        let at = self.key_at() + self.key_len();
+        at..at + self.value_len()
+    }
+
     /// The value.
     pub fn stored(self) -> Stored<'a> {
-        let at = self.key_at() + self.key_len();
+        let at = self.value_at();
         if !self.is_long() {
-            Stored::Inline(&self.0[at..at + self.value_len()])
+            Stored::Inline(&self.0[at])
         } else {
-            Stored::Held(HeldId(get(self.0, at, HELD_BYTES) as u32))
+            Stored::Held(HeldId(get(self.0, at.start, HELD_BYTES) as u32))
         }
     }
 

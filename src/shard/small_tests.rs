@@ -89,8 +89,7 @@ fn long_values_that_come_and_go_leave_a_small_shard_room() {
 fn a_log_without_further_addresses_evicts_and_goes_on() {
     const ADDRESSES: u64 = 1 << 22;
     for (seed, policy) in [(2, EvictionPolicy::Lru), (3, EvictionPolicy::S3Fifo), (8, EvictionPolicy::Lru)] {
-        let mut geometry = Geometry::with_addresses(u64::MAX, ADDRESSES);
-        geometry.block_bytes = BLOCK_BYTES_MIN as u32;
+        let geometry = Geometry::with_addresses(u64::MAX, ADDRESSES).with_blocks_of(BLOCK_BYTES_MIN);
         let config = ShardConfig { budget_bytes: None, first_version: 1, policy, hasher: hasher() };
         let mut shard = Shard::with_log(config, geometry);
         let mut random: u64 = seed;

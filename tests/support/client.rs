@@ -42,7 +42,8 @@ impl Client {
     #[track_caller]
     pub fn send(&mut self, request: &Request<'_>) -> Answer {
         let mut connection = self.connection.take().unwrap_or_else(|| RawConnection::open(self.address));
-        connection.send(self.wire(request));
+        // Who is refused early is answered while he still sends, and may find the connection closed before he has done so.
+        connection.try_send(self.wire(request));
         let answer = if request.method == "HEAD" { connection.answer_to_head() } else { connection.answer() };
         if !answer.closes() {
             self.connection = Some(connection);

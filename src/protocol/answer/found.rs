@@ -241,12 +241,12 @@ struct Times {
 macro_rules! types {
     ($kind:expr, $($known:ident $name:literal),+) => {
         match $kind {
-            $(ValueKind::$known => concat!(",\"type\":\"", $name, "\",\"version\":\"0123456789abcdef\"").as_bytes(),)+
+            $(ValueKind::$known => concat!(",\"type\":\"", $name, "\",\"version\":\"0123456789abcdef\"}").as_bytes(),)+
         }
     };
 }
 
-/// The type of a value, and room for its version and a quote at the end.
+/// The type of a value, room for its version, and the end of the object.
 const fn type_and_version(kind: ValueKind) -> &'static [u8] {
     types!(kind, String "string", Number "number", Boolean "boolean", Json "json", Bytes "bytes")
 }
@@ -269,7 +269,7 @@ impl Suffix {
 
     pub fn len(&self) -> u64 {
         let of_times = self.times.as_ref().map_or(0, Times::len);
-        (type_and_version(self.kind).len() + of_times + 1) as u64
+        (type_and_version(self.kind).len() + of_times) as u64
     }
 
     pub fn write(&self, out: &mut Vec<u8>) {
@@ -279,12 +279,13 @@ impl Suffix {
     /// The same with the digits of the version.
     pub fn write_with(&self, out: &mut Vec<u8>, version: &[u8; VERSION_CHARS]) {
         out.extend_from_slice(type_and_version(self.kind));
-        let version_at = out.len() - VERSION_CHARS - 1;
+        let version_at = out.len() - VERSION_CHARS - b"\"}".len();
         out[version_at..version_at + VERSION_CHARS].copy_from_slice(version);
         if let Some(times) = &self.times {
+            out.truncate(out.len() - 1);
             times.write(out);
+            out.push(b'}');
         }
-        out.push(b'}');
     }
 }
 

@@ -4,7 +4,9 @@
 use super::requests::{self, Rest};
 use super::tape::{Tape, pieces};
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Notice, Parts, Settings};
+use cache_service::engine::host::{Host, Notice};
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
 use cache_service::protocol::head;

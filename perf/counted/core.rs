@@ -1,7 +1,9 @@
 //! A core as the runtime drives it, with whatever takes its parcels, but without sockets.
 
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Parts, Settings};
+use cache_service::engine::host::Host;
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
 use cache_service::session::ConnId;

@@ -3,7 +3,7 @@
 
 use crate::core::{Core, VALUE, get, write};
 use crate::counter::Counter;
-use cache_service::engine::parts::{Host, Notice};
+use cache_service::engine::host::{Host, Notice};
 use cache_service::parcel::Parcel;
 use cache_service::routing::{Router, ShardId};
 use cache_service::runtime::lanes::{Arrival, Lanes};

@@ -2,7 +2,8 @@
 
 use crate::clients::TOKEN;
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Parts, Settings};
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
 use cache_service::session::ConnId;

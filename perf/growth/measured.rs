@@ -4,7 +4,7 @@
 use crate::clients::{Clients, Spread, Workload};
 use crate::core::{Asked, Core, moment};
 use crate::epoll::Epoll;
-use cache_service::engine::parts::{Host, Notice};
+use cache_service::engine::host::{Host, Notice};
 use cache_service::parcel::Parcel;
 use cache_service::routing::{Router, ShardId};
 use cache_service::runtime::lanes::{Arrival, Bell, Lanes};

@@ -2,7 +2,7 @@
 
 use super::resolve::{connections_by_default, parse_bytes};
 use super::settings::{self, Setting};
-use crate::engine::parts::Settings;
+use crate::engine::rules::Settings;
 use crate::metrics::ProcessFacts;
 use crate::protocol::auth::Tokens;
 

@@ -3,7 +3,9 @@
 //! Synchronous and deterministic. Bytes, parcels and the time come in as arguments; bytes and parcels go out. Any
 //! number of engines can therefore be run in one thread under a seeded scheduler, with a clock of its own.
 
+pub mod host;
 pub mod parts;
+pub mod rules;
 pub mod surveys;
 
 use crate::command::Refusal;
@@ -16,7 +18,9 @@ use crate::protocol::answer::{self, AnswerHead, ErrorCode, Failure};
 pub use crate::session::plain::Plain as ReadAhead;
 use crate::session::{ConnId, Context, Flow, Gathered, Session};
 use crate::time::{Mono, Now};
-use parts::{Host, Notice, Parts, Rules, apply_to};
+use host::{Host, Notice};
+use parts::{Parts, apply_to};
+use rules::Rules;
 use slab::Slab;
 use std::collections::VecDeque;
 

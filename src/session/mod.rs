@@ -25,7 +25,8 @@ mod ticket;
 mod topology;
 mod writing;
 
-use crate::engine::parts::{Host, Parts};
+use crate::engine::host::Host;
+use crate::engine::parts::Parts;
 use crate::insight::Report;
 use crate::insight::page::WrittenPage;
 use crate::limits::{

@@ -3,7 +3,8 @@
 use super::Context;
 use super::stream::Stream;
 use super::ticket::Ticket;
-use crate::engine::parts::{Answered, Host, Parts, SpareOutputs};
+use crate::engine::host::Host;
+use crate::engine::parts::{Answered, Parts, SpareOutputs};
 use crate::limits::{GATHERED_MAX, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX, STREAM_STEP_BYTES};
 use crate::parcel::Parcel;
 use crate::shard::Shard;

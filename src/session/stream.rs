@@ -3,7 +3,8 @@
 use super::outbox::Gathered;
 use super::{ConnId, Context};
 use crate::command::LeaseId;
-use crate::engine::parts::{Host, Parts};
+use crate::engine::host::Host;
+use crate::engine::parts::Parts;
 use crate::forward::Waiter;
 use crate::limits::GATHERED_MAX;
 use crate::parcel::{Parcel, Work};

@@ -2,7 +2,9 @@
 
 use crate::counting::allocations;
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Notice, Parts, Settings};
+use cache_service::engine::host::{Host, Notice};
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::insight::hot_keys::WINDOW_MS;
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;

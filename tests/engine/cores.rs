@@ -1,7 +1,9 @@
 //! Some cores in one thread, with lanes that do as they are told and a clock that stands still unless it is moved.
 
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Notice, PagesErrand, PagesState, Parts, Settings};
+use cache_service::engine::host::{Host, Notice, PagesErrand, PagesState};
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::limits::{RECEIVE_BUFFER_BYTES, TICK_MS};
 use cache_service::metrics::BackpressureReason;
 use cache_service::parcel::Parcel;

@@ -1,7 +1,8 @@
 //! No parcel lies at a core that sleeps: a core at its doorbell against a sender that rings at every moment.
 
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Parts, Settings};
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::parcel::{Parcel, Work};
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};

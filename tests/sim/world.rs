@@ -9,7 +9,8 @@ use crate::plan::{Ask, Plan, Rules, Shape, Step};
 use crate::seen::Seen;
 use crate::wire::{Answer, TOKEN};
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{self, Parts, Settings};
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::{self, Settings};
 use cache_service::limits::TICK_MS;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
@@ -451,8 +452,8 @@ impl Core {
     }
 }
 
-fn rules_of(rules: &Rules) -> parts::Rules {
-    parts::Rules { settings: settings_of(rules), budget_bytes: rules.shard_budget }
+fn rules_of(rules: &Rules) -> rules::Rules {
+    rules::Rules { settings: settings_of(rules), budget_bytes: rules.shard_budget }
 }
 
 fn settings_of(rules: &Rules) -> Settings {

@@ -44,7 +44,7 @@ fn the_defaults_are_the_documented_ones() {
 #[test]
 fn a_core_without_a_configuration_goes_by_the_same_defaults() {
     let host = Host { open_files_max: None, ..machine() };
-    let (config, core) = (resolve(&sources(&[]), host, None).unwrap(), crate::engine::parts::Settings::default());
+    let (config, core) = (resolve(&sources(&[]), host, None).unwrap(), crate::engine::rules::Settings::default());
     assert_eq!((core.max_item_bytes, core.read_requires_auth), (config.max_item_bytes, config.read_requires_auth));
     assert_eq!((core.request_timeout_ms, core.idle_timeout_ms), (config.request_timeout_ms, config.idle_timeout_ms));
     assert_eq!((core.header_timeout_ms, core.slow_request_ms), (config.header_timeout_ms, config.slow_request_ms));

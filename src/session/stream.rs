@@ -44,13 +44,7 @@ impl Stream {
         self.is_worth_lending && self.owner == me && !self.is_done()
     }
 
-    /// The bytes that are to be sent next, where they are stored.
-    #[must_use]
-    pub fn lent<'s>(&self, shard: &'s Shard) -> &'s [u8] {
-        shard.lease_rest(self.lease, self.offset)
-    }
-
-    /// The same and what follows it, as far as there is room.
+    /// The bytes that are to be sent next, where they are stored, as far as there is room.
     pub fn gather<'s>(&self, shard: &'s Shard, pieces: &mut Gathered<'s>) {
         let mut offset = self.offset;
         while pieces.len() < GATHERED_MAX {

@@ -6,7 +6,7 @@ use crate::command::LeaseId;
 use crate::engine::host::Host;
 use crate::engine::parts::Parts;
 use crate::forward::Waiter;
-use crate::limits::GATHERED_MAX;
+use crate::limits::{COPIED_BYTES_MAX, GATHERED_MAX};
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer::Tail;
 use crate::routing::ShardId;
@@ -26,9 +26,6 @@ pub struct Stream {
     /// Whether it pays to send the value from where it is stored.
     is_worth_lending: bool,
 }
-
-/// A value that is no longer than this is copied behind its head: to tell the kernel of a further piece takes as long.
-const COPIED_BYTES_MAX: u64 = 32 * 1024;
 
 impl Stream {
     /// The value that `owner` holds under `lease`, of which `tail` is left to write.

@@ -79,7 +79,7 @@ pub struct Parts {
     pub request_ids: RequestIds,
     /// Answered in this wake-up.
     pub answered: Vec<Answered>,
-    /// Whether the log hears of every request, as of the last wake-up or tick.
+    /// Whether the log hears of every request, as of the end of the last wake-up.
     pub(crate) logs_requests: bool,
     /// Requests in progress whose answers are made, and only wait to be taken.
     pub(crate) answers_untaken: u64,

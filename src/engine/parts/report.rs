@@ -33,7 +33,6 @@ impl Parts {
     /// Follows the time in what is kept for operators.
     pub(crate) fn look_at_ourselves(&mut self, now: Now, host: &mut impl Host) {
         self.hot_keys.tick(now.mono());
-        self.logs_requests = host.logs_requests();
         memory::keep_for(self.shard.limit());
         self.insight_bytes = self.hot_keys.footprint() + self.slow_log.footprint();
         if self.busy.is_due(now.mono(), self.settings.metrics_interval_ms) {

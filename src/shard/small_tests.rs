@@ -25,6 +25,12 @@ fn put(shard: &mut Shard, now: Now, key: &str, payload: Payload<&[u8]>) -> bool 
     matches!(shard.apply(now, command), Outcome::Written { .. })
 }
 
+/// How many of a thousand writes are taken.
+fn fill(shard: &mut Shard, millis: u64) -> usize {
+    let mut stored = |n: u64| put(shard, at(millis), &format!("{n:04}"), Payload::Inline(&[1; 1_000]));
+    (0..1_000).filter(|n| stored(*n)).count()
+}
+
 /// Ghosts held on to the tables, so that all entries were evicted for a lower budget, and every write refused afterwards.
 #[test]
 fn a_much_smaller_budget_leaves_entries_and_takes_writes() {
@@ -125,10 +131,6 @@ fn a_budget_far_smaller_than_the_first_one_takes_writes() {
         for policy in EvictionPolicy::ALL {
             let config = ShardConfig { budget_bytes: from, first_version: 1, policy, hasher: hasher() };
             let mut shard = Shard::new(config);
-            let fill = |shard: &mut Shard, millis: u64| {
-                let mut stored = |n: u64| put(shard, at(millis), &format!("{n:04}"), Payload::Inline(&[1; 1_000]));
-                (0..1_000).filter(|n| stored(*n)).count()
-            };
             assert_eq!(fill(&mut shard, 0), 1_000);
             shard.set_budget(Some(to));
             while shard.tick(at(1)) {}
@@ -154,10 +156,6 @@ fn a_slow_reader_keeps_no_far_smaller_budget_from_taking_writes() {
             blob.extend_from_slice(&value).expect("memory");
             assert!(put(&mut shard, at(0), "long", Payload::Blob(blob)));
             let lease = lease(&mut shard, at(0), "long");
-            let fill = |shard: &mut Shard, millis: u64| {
-                let mut stored = |n: u64| put(shard, at(millis), &format!("{n:04}"), Payload::Inline(&[1; 1_000]));
-                (0..1_000).filter(|n| stored(*n)).count()
-            };
             assert_eq!(fill(&mut shard, 0), 1_000);
             shard.set_budget(Some(to));
             while shard.tick(at(1)) {}

@@ -92,6 +92,25 @@ fn a_smaller_budget_evicts_and_no_request_fails() {
     client.put_value("after", &value).expect_status(201);
 }
 
+/// Somebody is being sent a value meanwhile, and does not read: until he did, every write was refused.
+#[test]
+fn a_far_smaller_budget_takes_writes_whoever_reads_slowly() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("config.toml");
+    configure(&config, TOKEN, "memory_budget_bytes = 0\n");
+    let server = start(&config, &[("SHARDS", "1")]);
+    let (mut client, mut reader) = (server.client(), server.connect());
+    let value: Vec<u8> = (0..3_100_000).map(|n| (n % 251) as u8).collect();
+    client.put_bytes("long", "x/y", &value).expect_status(201);
+    reader.send("GET /v1/kv/long?raw=true HTTP/1.1\r\nHost: t\r\n\r\n");
+    configure(&config, TOKEN, "memory_budget_bytes = \"7 MiB\"\n");
+    reload(&server, "success");
+    eventually("writes are taken", || (client.put_value("k", "1").status == 201).then_some(()));
+    (0..1_000).for_each(|n| drop(client.put_bytes(&format!("k{n}"), "x/y", &[7; 1_000]).expect_status(201)));
+    assert!(reader.answer().body == value, "what is being sent stays as it was");
+    client.get("long").expect_status(404);
+}
+
 #[test]
 fn a_smaller_budget_under_load_frees_resident_memory_and_fails_no_request() {
     const SMALL: u64 = 16 << 20;

@@ -7,8 +7,9 @@
 //! instructions run it under `valgrind --tool=callgrind --toggle-collect='*burst*'`.
 
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Notice, Parts, Settings};
-use cache_service::metrics::ProcessFacts;
+use cache_service::engine::host::{Host, Notice};
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
@@ -201,19 +202,7 @@ fn burst(bench: &mut Bench, busy: usize) -> usize {
 }
 
 fn engine(core: u16, cores: u16) -> Engine {
-    let settings = Settings {
-        tokens: Tokens::new([TOKEN]),
-        read_requires_auth: false,
-        max_item_bytes: 256 << 20,
-        request_timeout_ms: 2_000,
-        idle_timeout_ms: 60_000,
-        header_timeout_ms: 10_000,
-        slow_request_ms: 10,
-        metrics_interval_ms: 1_000,
-        inflight_max: 1_000,
-        connections_max: 1_000,
-        process: ProcessFacts::default(),
-    };
+    let settings = Settings { tokens: Tokens::new([TOKEN]), ..Settings::default() };
     let router = Router::new(cores, [3, 4]);
     let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
     let shard = Shard::new(ShardConfig { budget_bytes: Some(1 << 30), first_version: 1, policy, hasher });

@@ -210,6 +210,17 @@ pub enum Value<B> {
     Leased(LeaseId),
 }
 
+impl<B> Value<B> {
+    /// The same with what `of` makes of its bytes.
+    pub fn map<C>(self, of: impl FnOnce(B) -> C) -> Value<C> {
+        match self {
+            Self::Omitted => Value::Omitted,
+            Self::Inline(bytes) => Value::Inline(of(bytes)),
+            Self::Leased(lease) => Value::Leased(lease),
+        }
+    }
+}
+
 /// The decimal text of a counter: at most 32 bytes.
 pub type NumberText = SmallVec<[u8; 32]>;
 
@@ -257,6 +268,22 @@ pub enum Outcome<B> {
     },
     /// The command could not be carried out.
     Refused(Refusal),
+}
+
+impl<B> Outcome<B> {
+    /// The same with what `of` makes of its bytes: the media type first, then the value.
+    pub fn map<C>(self, mut of: impl FnMut(B) -> C) -> Outcome<C> {
+        match self {
+            Self::Found { meta, media, value } => Outcome::Found { meta, media: of(media), value: value.map(of) },
+            Self::NotModified { version } => Outcome::NotModified { version },
+            Self::Written { created, version, expires_at } => Outcome::Written { created, version, expires_at },
+            Self::Deleted => Outcome::Deleted,
+            Self::Missing => Outcome::Missing,
+            Self::Conflict { actual } => Outcome::Conflict { actual },
+            Self::Counted { value, version } => Outcome::Counted { value, version },
+            Self::Refused(refusal) => Outcome::Refused(refusal),
+        }
+    }
 }
 
 /// Why a command was not carried out.

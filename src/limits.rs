@@ -62,6 +62,8 @@ pub const CHUNKS_KEPT_PER_THREAD: usize = 4;
 pub const CHUNKS_KEPT_SHARE_DIVISOR: u64 = 64;
 /// Long values are read and sent in steps of this many bytes.
 pub const STREAM_STEP_BYTES: usize = 64 * 1024;
+/// A long value that is no longer than this is copied behind its head: to tell the kernel of a further piece takes as long.
+pub const COPIED_BYTES_MAX: u64 = 32 * 1024;
 /// Long values are received, and room is made for them, in steps of this many bytes: some 300 short entries must go for
 /// each.
 pub const RECEIVE_STEP_BYTES: usize = 32 * 1024;

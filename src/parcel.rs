@@ -187,28 +187,14 @@ impl Parcel {
     /// The outcome of the command at `place`, once the parcel is back.
     #[must_use]
     pub fn outcome(&self, place: usize) -> Outcome<&[u8]> {
-        let bytes = &self.answer;
-        match &self.outcomes[place] {
-            Outcome::Found { meta, media, value } => {
-                Outcome::Found { meta: *meta, media: at(bytes, *media), value: value_at(bytes, value) }
-            }
-            Outcome::NotModified { version } => Outcome::NotModified { version: *version },
-            Outcome::Written { created, version, expires_at } => {
-                Outcome::Written { created: *created, version: *version, expires_at: *expires_at }
-            }
-            Outcome::Deleted => Outcome::Deleted,
-            Outcome::Missing => Outcome::Missing,
-            Outcome::Conflict { actual } => Outcome::Conflict { actual: *actual },
-            Outcome::Counted { value, version } => Outcome::Counted { value: value.clone(), version: *version },
-            Outcome::Refused(refusal) => Outcome::Refused(*refusal),
-        }
+        self.outcomes[place].clone().map(|span| at(&self.answer, span))
     }
 
     /// The entry that the command at `place` has found, if it has found one, once the parcel is back.
     #[must_use]
     pub fn found(&self, place: usize) -> Option<(&Meta, Value<&[u8]>)> {
         match &self.outcomes[place] {
-            Outcome::Found { meta, value, .. } => Some((meta, value_at(&self.answer, value))),
+            Outcome::Found { meta, value, .. } => Some((meta, value.map(|span| at(&self.answer, span)))),
             _ => None,
         }
     }
@@ -263,26 +249,7 @@ impl OutcomeSink<'_> {
 
     /// Copies `outcome` into the parcel.
     pub fn put(&mut self, outcome: Outcome<&[u8]>) {
-        let bytes = &mut *self.answer;
-        let outcome = match outcome {
-            Outcome::Found { meta, media, value } => Outcome::Found {
-                meta,
-                media: stow(bytes, media),
-                value: match value {
-                    Value::Omitted => Value::Omitted,
-                    Value::Inline(value) => Value::Inline(stow(bytes, value)),
-                    Value::Leased(lease) => Value::Leased(lease),
-                },
-            },
-            Outcome::NotModified { version } => Outcome::NotModified { version },
-            Outcome::Written { created, version, expires_at } => Outcome::Written { created, version, expires_at },
-            Outcome::Deleted => Outcome::Deleted,
-            Outcome::Missing => Outcome::Missing,
-            Outcome::Conflict { actual } => Outcome::Conflict { actual },
-            Outcome::Counted { value, version } => Outcome::Counted { value, version },
-            Outcome::Refused(refusal) => Outcome::Refused(refusal),
-        };
-        self.outcomes.push(outcome);
+        self.outcomes.push(outcome.map(|bytes| stow(self.answer, bytes)));
     }
 }
 
@@ -291,14 +258,6 @@ fn stow(buffer: &mut Vec<u8>, bytes: &[u8]) -> Span {
     buffer.extend_from_slice(bytes);
     let place = |at: usize| u32::try_from(at).expect("a parcel holds short values only: far less than 4 GiB");
     Span { start: place(start), end: place(buffer.len()) }
-}
-
-fn value_at<'b>(buffer: &'b [u8], value: &Value<Span>) -> Value<&'b [u8]> {
-    match value {
-        Value::Omitted => Value::Omitted,
-        Value::Inline(span) => Value::Inline(at(buffer, *span)),
-        Value::Leased(lease) => Value::Leased(*lease),
-    }
 }
 
 fn at(buffer: &[u8], span: Span) -> &[u8] {

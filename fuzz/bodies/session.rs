@@ -4,8 +4,9 @@
 use super::requests::{self, Rest};
 use super::tape::{Tape, pieces};
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Notice, Parts, Settings};
-use cache_service::metrics::ProcessFacts;
+use cache_service::engine::host::{Host, Notice};
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
 use cache_service::protocol::head;
@@ -326,14 +327,8 @@ fn engine(core: u16, router: Router, world: World) -> Engine {
         tokens: Tokens::new([TOKEN]),
         read_requires_auth: world.read_requires_auth,
         max_item_bytes: world.max_item_bytes,
-        request_timeout_ms: 2_000,
-        idle_timeout_ms: 60_000,
-        header_timeout_ms: 10_000,
-        slow_request_ms: 10,
-        metrics_interval_ms: 1_000,
-        inflight_max: 1_000,
         connections_max: 10,
-        process: ProcessFacts::default(),
+        ..Settings::default()
     };
     let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
     let (budget_bytes, first_version) = (world.budget_bytes, u64::from(core) << 32);

@@ -1,8 +1,9 @@
 //! A core as the runtime drives it, with whatever takes its parcels, but without sockets.
 
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Parts, Settings};
-use cache_service::metrics::ProcessFacts;
+use cache_service::engine::host::Host;
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
 use cache_service::session::ConnId;
@@ -77,19 +78,7 @@ const fn now_at(nanos: u64) -> Now {
 }
 
 fn settings(inflight_max: usize) -> Settings {
-    Settings {
-        tokens: Tokens::new([TOKEN]),
-        read_requires_auth: false,
-        max_item_bytes: 1 << 20,
-        request_timeout_ms: 2_000,
-        idle_timeout_ms: 60_000,
-        header_timeout_ms: 10_000,
-        slow_request_ms: 10,
-        metrics_interval_ms: 1_000,
-        inflight_max,
-        connections_max: 1_000,
-        process: ProcessFacts::default(),
-    }
+    Settings { tokens: Tokens::new([TOKEN]), inflight_max, ..Settings::default() }
 }
 
 /// The bytes of a GET.

@@ -2,7 +2,7 @@
 
 use crate::core::{Core, VALUE, get, write};
 use crate::counter::Counter;
-use cache_service::engine::parts::{Host, Notice};
+use cache_service::engine::host::{Host, Notice};
 use cache_service::parcel::Parcel;
 use cache_service::routing::{Router, ShardId};
 use std::hint::black_box;

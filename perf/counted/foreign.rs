@@ -3,7 +3,8 @@
 
 use crate::core::{Core, VALUE, get, write};
 use crate::counter::Counter;
-use cache_service::engine::parts::{Host, Notice};
+use crate::on_lanes::OnLanes;
+use cache_service::engine::host::{Host, Notice};
 use cache_service::parcel::Parcel;
 use cache_service::routing::{Router, ShardId};
 use cache_service::runtime::lanes::{Arrival, Lanes};
@@ -40,23 +41,6 @@ impl Host for InMemory {
 impl Post for InMemory {
     fn arrival(&mut self, other: &mut Self) -> Option<Arrival> {
         other.0.take()
-    }
-}
-
-/// The lanes of the runtime.
-struct OnLanes(Lanes);
-
-impl Host for OnLanes {
-    fn send(&mut self, parcel: Box<Parcel>) -> Result<(), Box<Parcel>> {
-        self.0.send(parcel)
-    }
-
-    fn reply(&mut self, parcel: Box<Parcel>) {
-        self.0.reply(parcel);
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        panic!("nothing to tell: {notice:?}");
     }
 }
 

@@ -10,6 +10,8 @@ mod counter;
 mod encoding;
 mod engine;
 mod foreign;
+#[path = "../on_lanes.rs"]
+mod on_lanes;
 mod parsing;
 #[path = "../scramble.rs"]
 mod scramble;

@@ -2,8 +2,8 @@
 
 use crate::clients::TOKEN;
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Parts, Settings};
-use cache_service::metrics::ProcessFacts;
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
 use cache_service::session::ConnId;
@@ -140,15 +140,10 @@ pub const fn moment(nanos: u64) -> Now {
 fn settings(inflight_max: usize) -> Settings {
     Settings {
         tokens: Tokens::new([TOKEN]),
-        read_requires_auth: false,
-        max_item_bytes: 1 << 20,
-        request_timeout_ms: 2_000,
         idle_timeout_ms: 3_600_000,
         header_timeout_ms: 3_600_000,
-        slow_request_ms: 10,
-        metrics_interval_ms: 1_000,
         inflight_max,
         connections_max: usize::MAX,
-        process: ProcessFacts::default(),
+        ..Settings::default()
     }
 }

@@ -13,6 +13,8 @@ mod costs;
 #[expect(dead_code, reason = "the floor needs more of it")]
 mod epoll;
 mod measured;
+#[path = "../on_lanes.rs"]
+mod on_lanes;
 mod options;
 mod post;
 mod table;

@@ -4,8 +4,7 @@
 use crate::clients::{Clients, Spread, Workload};
 use crate::core::{Asked, Core, moment};
 use crate::epoll::Epoll;
-use cache_service::engine::parts::{Host, Notice};
-use cache_service::parcel::Parcel;
+use crate::on_lanes::OnLanes;
 use cache_service::routing::{Router, ShardId};
 use cache_service::runtime::lanes::{Arrival, Bell, Lanes};
 use cache_service::session::ConnId;
@@ -21,22 +20,6 @@ const ROUNDS: u64 = 1_000_000;
 const RINGS: usize = 300;
 /// Long enough for the other thread to have gone to sleep.
 const PAUSE: Duration = Duration::from_micros(300);
-
-struct Ends(Lanes);
-
-impl Host for Ends {
-    fn send(&mut self, parcel: Box<Parcel>) -> Result<(), Box<Parcel>> {
-        self.0.send(parcel)
-    }
-
-    fn reply(&mut self, parcel: Box<Parcel>) {
-        self.0.reply(parcel);
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        panic!("nothing to tell: {notice:?}");
-    }
-}
 
 /// Measures, and prints what it found.
 ///
@@ -72,12 +55,12 @@ pub fn print() -> io::Result<()> {
 
 struct Side {
     core: Core,
-    ends: Ends,
+    ends: OnLanes,
 }
 
 impl Side {
     fn new(me: ShardId, router: Router, lanes: Lanes) -> Self {
-        Self { core: Core::new(me, router, 1_000), ends: Ends(lanes) }
+        Self { core: Core::new(me, router, 1_000), ends: OnLanes(lanes) }
     }
 
     /// Stores all keys where they belong. Returns the requests for those of each core.

@@ -1,7 +1,7 @@
 //! What is between the cores: inboxes that parcels take no time to reach, and what travels, counted.
 
 use cache_service::command::{Command, Outcome, Span, Value};
-use cache_service::engine::parts::{Host, Notice};
+use cache_service::engine::host::{Host, Notice};
 use cache_service::parcel::Parcel;
 use cache_service::routing::ShardId;
 use std::collections::VecDeque;

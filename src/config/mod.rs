@@ -12,6 +12,7 @@ pub mod host;
 mod problem;
 mod raw;
 mod resolve;
+mod rules;
 pub mod settings;
 mod token;
 

@@ -3,7 +3,9 @@
 //! Synchronous and deterministic. Bytes, parcels and the time come in as arguments; bytes and parcels go out. Any
 //! number of engines can therefore be run in one thread under a seeded scheduler, with a clock of its own.
 
+pub mod host;
 pub mod parts;
+pub mod rules;
 pub mod surveys;
 
 use crate::command::Refusal;
@@ -16,7 +18,9 @@ use crate::protocol::answer::{self, AnswerHead, ErrorCode, Failure};
 pub use crate::session::plain::Plain as ReadAhead;
 use crate::session::{ConnId, Context, Flow, Gathered, Session};
 use crate::time::{Mono, Now};
-use parts::{Host, Notice, Parts, Rules, apply_to};
+use host::{Host, Notice};
+use parts::{Parts, apply_to};
+use rules::Rules;
 use slab::Slab;
 use std::collections::VecDeque;
 
@@ -119,19 +123,12 @@ impl Engine {
         self.with(now, host, conn, Session::peer_closed);
     }
 
-    /// What waits to be sent on a connection, as much of it as lies together: it may be more when this has been sent.
-    /// Empty if there is nothing, or the connection is gone.
+    /// What waits to be sent on a connection, piece by piece: as many pieces as one call of the kernel takes. It may be more
+    /// when this has been sent. Empty if there is nothing, or the connection is gone.
     ///
-    /// These are bytes of the connection's own buffer, or, when those have all been sent and a long value of this
-    /// core's shard comes next as it is stored, bytes of the shard, up to [`crate::limits::BLOB_CHUNK_BYTES`]. Either
-    /// may move with any call that takes the engine as `&mut`; who has the kernel read them later than that must copy
-    /// them.
-    #[must_use]
-    pub fn output(&self, conn: ConnId) -> &[u8] {
-        self.session(conn).map_or(&[], |session| session.output(&self.parts.shard))
-    }
-
-    /// What [`Engine::output`] gives and what comes next, piece by piece: as many pieces as one call of the kernel takes.
+    /// These are bytes of the connection's own buffer and, when a long value of this core's shard comes next as it is
+    /// stored, bytes of the shard, up to [`crate::limits::BLOB_CHUNK_BYTES`] in a piece. Either may move with any call that
+    /// takes the engine as `&mut`; who has the kernel read them later than that must copy them.
     #[must_use]
     pub fn gather(&self, conn: ConnId) -> Gathered<'_> {
         let mut pieces = Gathered::new();
@@ -139,6 +136,12 @@ impl Engine {
             session.gather(&self.parts.shard, &mut pieces);
         }
         pieces
+    }
+
+    /// The first piece of [`Engine::gather`], for who takes no more; empty if there is none.
+    #[must_use]
+    pub fn output(&self, conn: ConnId) -> &[u8] {
+        self.gather(conn).first().copied().unwrap_or_default()
     }
 
     /// Hears that the first `len` bytes of [`Engine::gather`] have been sent.

@@ -6,7 +6,8 @@
 //! [`Host::write_pages`].
 
 use super::Engine;
-use super::parts::{Host, PagesErrand, PagesState, Parts};
+use super::host::{Host, PagesErrand, PagesState};
+use super::parts::Parts;
 use crate::forward::Waiter;
 use crate::insight::page::{Bundle, Form, WrittenPage};
 use crate::insight::{Question, Report};

@@ -112,10 +112,14 @@ impl Target {
 
     /// Where lines can be written again, one says how many could not.
     fn tell_of_loss(&self) {
-        if self.untold_lines.load(Ordering::Relaxed) > 0 {
-            let lost = self.untold_lines.swap(0, Ordering::Relaxed);
+        if let Some(lost) = self.take_untold() {
             tracing::warn!(lost, "lines were lost here: the log could not be written");
         }
+    }
+
+    /// How many lines are to be told of, which they are from now on; `None` if there are none.
+    fn take_untold(&self) -> Option<u64> {
+        Some(self.untold_lines.swap(0, Ordering::Relaxed)).filter(|lost| *lost > 0)
     }
 }
 
@@ -130,5 +134,34 @@ impl Write for Writer {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::thread;
+
+    /// Both queues of the log have a writing thread.
+    #[test]
+    fn a_loss_is_told_once_by_however_many_threads() {
+        const ROUNDS: u64 = 50_000;
+        let (target, round) = (Target::new(Sink::standard_error()), Barrier::new(2));
+        let take = || {
+            let mut told = Vec::new();
+            for _ in 0..ROUNDS {
+                if round.wait().is_leader() {
+                    target.untold_lines.fetch_add(1, Ordering::Relaxed);
+                }
+                round.wait();
+                told.extend(target.take_untold());
+            }
+            told
+        };
+        let told = thread::scope(|scope| [scope.spawn(take), scope.spawn(take)].map(|taking| taking.join().unwrap()));
+        let told = told.concat();
+        assert!(told.iter().all(|lost| *lost > 0), "a line says that none was lost");
+        assert_eq!(told.iter().sum::<u64>(), ROUNDS);
     }
 }

@@ -1,7 +1,7 @@
 //! What one core counts.
 
 use super::durations::RequestDurations;
-use crate::engine::parts::{LaneDepths, WakeUps};
+use crate::engine::host::{LaneDepths, WakeUps};
 use crate::protocol::auth::AuthFailure;
 use crate::protocol::route::{Method, Route};
 use crate::shard::stats::ShardStats;

@@ -1,7 +1,7 @@
 //! The numbers of all cores together, with what the process knows of itself.
 
 use super::core::CoreMetrics;
-use crate::engine::parts::{LaneDepths, WakeUps};
+use crate::engine::host::{LaneDepths, WakeUps};
 use crate::routing::ShardId;
 use crate::shard::stats::ShardStats;
 

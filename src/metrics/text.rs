@@ -5,7 +5,7 @@ use super::exposition::Exposition;
 use super::merged::{Merged, ShardLine};
 use super::{classic, durations_text};
 use crate::command::ValueKind;
-use crate::engine::parts::LaneDepths;
+use crate::engine::host::LaneDepths;
 use crate::protocol::auth::AuthFailure;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{

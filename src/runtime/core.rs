@@ -7,7 +7,7 @@ use super::ring::Token;
 use super::scribe::Scribe;
 use super::sockets::Sockets;
 use crate::engine::Engine;
-use crate::engine::parts::{Host, LaneDepths, Notice, PagesErrand, PagesState, WakeUps};
+use crate::engine::host::{Host, LaneDepths, Notice, PagesErrand, PagesState, WakeUps};
 use crate::limits::{LANE_BURST_MAX, TICK_MS, TURN_US_MAX};
 use crate::logging::REQUESTS;
 use crate::metrics::ProcessStats;

@@ -4,7 +4,8 @@
 //! core itself, and the pulls of long values, have one of their own, so that a flood of requests does not make a live
 //! server look dead. Replies never find theirs full: it has room for everything that the core has under way.
 
-use crate::engine::parts::{LaneDepths, Rules};
+use crate::engine::host::LaneDepths;
+use crate::engine::rules::Rules;
 use crate::engine::surveys::SurveyId;
 use crate::insight::page::WrittenPage;
 use crate::limits::{CONTROL_LANE_MAX, SILENT_AFTER_PINGS};

@@ -2,7 +2,7 @@
 
 use super::lanes::Outside;
 use super::start::StartError;
-use crate::engine::parts::{PagesErrand, PagesState};
+use crate::engine::host::{PagesErrand, PagesState};
 use crate::insight::Question;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 

@@ -4,7 +4,7 @@ use super::outbox::{Awaited, Piece};
 use super::ticket::Ticket;
 use super::writing::Failure;
 use super::{Context, Session};
-use crate::engine::parts::Host;
+use crate::engine::host::Host;
 use crate::engine::surveys::Asker;
 use crate::insight::page::{Form, ITEMS_DEFAULT, Subject, WrittenPage};
 use crate::insight::{Question, Report};

@@ -5,7 +5,7 @@ use super::ticket::{Done, Ticket};
 use super::writing::Failure;
 use super::{Context, Session};
 use crate::command::{Command, Verb};
-use crate::engine::parts::Host;
+use crate::engine::host::Host;
 use crate::forward::Waiter;
 use crate::parcel::Parcel;
 use crate::protocol::answer;

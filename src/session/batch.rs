@@ -5,7 +5,7 @@ use super::ticket::{Done, Ticket};
 use super::writing::{Failure, LeasedTail};
 use super::{ConnId, Context, Session};
 use crate::command::{Command, Conditions, Outcome, Payload, Put, Refusal, Verb};
-use crate::engine::parts::Host;
+use crate::engine::host::Host;
 use crate::forward::Waiter;
 use crate::parcel::Parcel;
 use crate::protocol::answer::{self, AnswerHead, BatchGet, DeleteResult, DeleteStatus, ErrorCode, SetResult};

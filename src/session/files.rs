@@ -4,7 +4,7 @@
 use super::outbox::{Answer, Piece};
 use super::writing::Failure;
 use super::{Context, Session};
-use crate::engine::parts::Host;
+use crate::engine::host::Host;
 use crate::protocol::answer::{self, FileFacts};
 use crate::protocol::conditions::{self, version_from_text};
 use crate::protocol::head::Head;

@@ -6,7 +6,9 @@ use super::writing::Failure;
 use super::{Context, Reading, Session};
 use crate::blob::Blob;
 use crate::command::{Command, Conditions, Payload, Put, Refusal, ValueKind, Verb};
-use crate::engine::parts::{Host, Parts, Settings};
+use crate::engine::host::Host;
+use crate::engine::parts::Parts;
+use crate::engine::rules::Settings;
 use crate::limits::{
     BATCH_BODY_BYTES_MIN, BODY_BYTES_PER_SEC_MIN, DISCARD_BYTES_MAX, INCR_BODY_BYTES_MAX, INLINE_VALUE_BYTES_MAX,
     JSON_ENVELOPE_BYTES_MAX, RECEIVE_STEP_BYTES,

@@ -25,7 +25,8 @@ mod ticket;
 mod topology;
 mod writing;
 
-use crate::engine::parts::{Host, Parts};
+use crate::engine::host::Host;
+use crate::engine::parts::Parts;
 use crate::insight::Report;
 use crate::insight::page::WrittenPage;
 use crate::limits::{
@@ -249,14 +250,8 @@ impl Session {
         self.input = Vec::new();
     }
 
-    /// What waits to be sent, as much of it as lies together: in the connection's buffer, or, for a long value of this
-    /// core's own, in `shard`.
-    #[must_use]
-    pub fn output<'o>(&'o self, shard: &'o Shard) -> &'o [u8] {
-        self.outbox.output(shard)
-    }
-
-    /// The same and what comes next, piece by piece, as far as there is room in `pieces`.
+    /// What waits to be sent, piece by piece, as far as there is room in `pieces`: what is in the connection's buffer and
+    /// then, for a long value of this core's own, what is in `shard`.
     pub fn gather<'o>(&'o self, shard: &'o Shard, pieces: &mut Gathered<'o>) {
         self.outbox.gather(shard, pieces);
     }

@@ -3,7 +3,8 @@
 use super::Context;
 use super::stream::Stream;
 use super::ticket::Ticket;
-use crate::engine::parts::{Answered, Host, Parts, SpareOutputs};
+use crate::engine::host::Host;
+use crate::engine::parts::{Answered, Parts, SpareOutputs};
 use crate::limits::{GATHERED_MAX, OUTPUT_HIGH_WATER_BYTES, PIPELINE_DEPTH_MAX, STREAM_STEP_BYTES};
 use crate::parcel::Parcel;
 use crate::shard::Shard;
@@ -121,16 +122,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// What can be sent now: bytes of its own, or when these are all sent, a value where `shard` has it stored.
-    pub fn output<'o>(&'o self, shard: &'o Shard) -> &'o [u8] {
-        match self.going.front() {
-            Some(Piece::Stream(stream)) if self.is_lending && self.unsent().is_empty() => stream.lent(shard),
-            _ => self.unsent(),
-        }
-    }
-
-    /// What can be sent now, piece by piece: what [`Outbox::output`] gives first of all, and what comes next, as far as there
-    /// is room in `pieces`.
+    /// What can be sent now, piece by piece, as far as there is room in `pieces`: bytes of its own, and then a value where
+    /// `shard` has it stored.
     pub fn gather<'o>(&'o self, shard: &'o Shard, pieces: &mut Gathered<'o>) {
         let own = self.unsent();
         if !own.is_empty() {

@@ -3,9 +3,10 @@
 use super::outbox::Gathered;
 use super::{ConnId, Context};
 use crate::command::LeaseId;
-use crate::engine::parts::{Host, Parts};
+use crate::engine::host::Host;
+use crate::engine::parts::Parts;
 use crate::forward::Waiter;
-use crate::limits::GATHERED_MAX;
+use crate::limits::{COPIED_BYTES_MAX, GATHERED_MAX};
 use crate::parcel::{Parcel, Work};
 use crate::protocol::answer::Tail;
 use crate::routing::ShardId;
@@ -26,9 +27,6 @@ pub struct Stream {
     is_worth_lending: bool,
 }
 
-/// A value that is no longer than this is copied behind its head: to tell the kernel of a further piece takes as long.
-const COPIED_BYTES_MAX: u64 = 32 * 1024;
-
 impl Stream {
     /// The value that `owner` holds under `lease`, of which `tail` is left to write.
     #[must_use]
@@ -43,13 +41,7 @@ impl Stream {
         self.is_worth_lending && self.owner == me && !self.is_done()
     }
 
-    /// The bytes that are to be sent next, where they are stored.
-    #[must_use]
-    pub fn lent<'s>(&self, shard: &'s Shard) -> &'s [u8] {
-        shard.lease_rest(self.lease, self.offset)
-    }
-
-    /// The same and what follows it, as far as there is room.
+    /// The bytes that are to be sent next, where they are stored, as far as there is room.
     pub fn gather<'s>(&self, shard: &'s Shard, pieces: &mut Gathered<'s>) {
         let mut offset = self.offset;
         while pieces.len() < GATHERED_MAX {

@@ -1,7 +1,7 @@
 //! What a client must know to send each request to the core that owns its key.
 
 use super::{Context, Session};
-use crate::engine::parts::Host;
+use crate::engine::host::Host;
 use crate::protocol::answer;
 use crate::protocol::head::Head;
 use crate::protocol::route::Route;

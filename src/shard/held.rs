@@ -79,6 +79,22 @@ impl LongValues {
         piece.loc = to;
     }
 
+    /// Takes what comes behind the chunks of each value out of a log that is to be given up, to be added again in another.
+    pub fn take_ends(&mut self, log: &Log) -> Vec<(HeldId, Vec<u8>)> {
+        let ends = self.values.iter_mut().map(|(index, value)| {
+            value.len = value.chunks.len() as u64 * CHUNK;
+            let pieces = value.pieces.drain(..).map(|piece| Record(log.at(piece.loc)).piece_bytes());
+            (HeldId(index as u32), pieces.flatten().copied().collect())
+        });
+        ends.collect()
+    }
+
+    /// Counts anew what is leased, where it has come to take another room.
+    pub fn recount_leased(&mut self, log: &Log) {
+        let leased = self.values.iter().filter(|(_, value)| value.leases > 0);
+        self.leased_bytes = leased.map(|(index, _)| self.footprint(log, HeldId(index as u32))).sum();
+    }
+
     /// Whether the piece in this place of a value is at `loc`.
     pub fn has_piece(&self, id: HeldId, place: u16, loc: Loc) -> bool {
         let value = self.values.get(id.0 as usize);

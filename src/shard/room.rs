@@ -1,7 +1,7 @@
 //! Making room: who goes so that something else may come.
 
 use super::eviction::PATIENCE;
-use super::log::Loc;
+use super::log::{Geometry, Loc};
 use super::record::Entry;
 use super::{Shard, limit_of};
 use crate::limits::{BLOCKS_IN_RESERVE, INDEX_SHARE_DIVISOR, SLACK_DIVISOR};
@@ -48,9 +48,14 @@ impl Shard {
     #[must_use]
     pub fn could_hold(&self, bytes: u64) -> bool {
         let geometry = self.geometry_to_be().unwrap_or_else(|| self.log.geometry());
+        self.fits_with(geometry, self.index.bytes_min().saturating_add(bytes))
+    }
+
+    /// Whether `bytes` in all fit into the budget beside what stays free in a log of this geometry.
+    pub(super) fn fits_with(&self, geometry: Geometry, bytes: u64) -> bool {
         let (block_bytes, limit) = (geometry.block_bytes(), self.budget.limit());
         let slack = (limit / SLACK_DIVISOR).max(BLOCKS_IN_RESERVE * block_bytes);
-        (self.index.bytes_min() + slack + block_bytes).saturating_add(bytes) <= limit
+        (slack + block_bytes).saturating_add(bytes) <= limit
     }
 
     /// Whether `bytes` fit if every entry goes. Leased values stay even if their entries go, with what is wasted around

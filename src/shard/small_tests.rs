@@ -1,7 +1,7 @@
 //! A shard whose budget was lowered, or is small: found by a second reader of the store.
 
 use super::*;
-use crate::command::{Conditions, Payload, Put, ValueKind};
+use crate::command::{Conditions, Payload, Put, Value, ValueKind};
 use crate::limits::{BLOB_CHUNK_BYTES, BLOCK_BYTES_MIN};
 use crate::time::Ttl;
 
@@ -23,6 +23,12 @@ fn put(shard: &mut Shard, now: Now, key: &str, payload: Payload<&[u8]>) -> bool 
     let verb = Verb::Put(Put { kind, payload, raw_len: 1, media: &b""[..], ttl, conditions });
     let command = Command { key: key.as_bytes(), hash: hasher().hash(key.as_bytes()), verb };
     matches!(shard.apply(now, command), Outcome::Written { .. })
+}
+
+/// How many of a thousand writes are taken.
+fn fill(shard: &mut Shard, millis: u64) -> usize {
+    let mut stored = |n: u64| put(shard, at(millis), &format!("{n:04}"), Payload::Inline(&[1; 1_000]));
+    (0..1_000).filter(|n| stored(*n)).count()
 }
 
 /// Ghosts held on to the tables, so that all entries were evicted for a lower budget, and every write refused afterwards.
@@ -124,10 +130,6 @@ fn a_budget_far_smaller_than_the_first_one_takes_writes() {
         for policy in EvictionPolicy::ALL {
             let config = ShardConfig { budget_bytes: from, first_version: 1, policy, hasher: hasher() };
             let mut shard = Shard::new(config);
-            let fill = |shard: &mut Shard, millis: u64| {
-                let mut stored = |n: u64| put(shard, at(millis), &format!("{n:04}"), Payload::Inline(&[1; 1_000]));
-                (0..1_000).filter(|n| stored(*n)).count()
-            };
             assert_eq!(fill(&mut shard, 0), 1_000);
             shard.set_budget(Some(to));
             while shard.tick(at(1)) {}
@@ -136,6 +138,54 @@ fn a_budget_far_smaller_than_the_first_one_takes_writes() {
             let (entries, committed) = (shard.stats().entries, shard.committed());
             assert!(entries * 4_000 > to && committed <= to || entries == 1_000, "{entries} in {committed} of {to}");
             shard.assert_invariants();
+        }
+    }
+}
+
+/// Somebody is being sent a long value meanwhile, and takes his time: every write was refused for as long as he liked.
+#[test]
+fn a_slow_reader_keeps_no_far_smaller_budget_from_taking_writes() {
+    let lens = [20_000, BLOB_CHUNK_BYTES + 100_000];
+    for (from, to, len) in [(None, 4 << 20, lens[1]), (Some(1 << 30), 2 << 20, lens[1]), (None, 512 << 10, lens[0])] {
+        for policy in EvictionPolicy::ALL {
+            let config = ShardConfig { budget_bytes: from, first_version: 1, policy, hasher: hasher() };
+            let mut shard = Shard::new(config);
+            let value: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+            let mut blob = Blob::new();
+            blob.extend_from_slice(&value).expect("memory");
+            assert!(put(&mut shard, at(0), "long", Payload::Blob(blob)));
+            let lease = lease(&mut shard, at(0), "long");
+            assert_eq!(fill(&mut shard, 0), 1_000);
+            shard.set_budget(Some(to));
+            while shard.tick(at(1)) {}
+            shard.assert_invariants();
+            assert_eq!(fill(&mut shard, 2), 1_000, "{from:?}, then {to}, {policy:?}");
+            while shard.tick(at(3)) {}
+            assert!(shard.committed() <= to, "{} of {to}", shard.committed());
+            assert!(rest_of(&shard, lease) == value, "what is being sent stays as it was");
+            shard.assert_invariants();
+            shard.release(lease);
+            while shard.tick(at(4)) {}
+            assert_eq!(fill(&mut shard, 5), 1_000);
+            shard.assert_invariants();
+        }
+    }
+}
+
+fn lease(shard: &mut Shard, now: Now, key: &str) -> LeaseId {
+    let verb = Verb::Get { unless: None, with_value: true };
+    match shard.apply(now, Command { key: key.as_bytes(), hash: hasher().hash(key.as_bytes()), verb }) {
+        Outcome::Found { value: Value::Leased(lease), .. } => lease,
+        other => panic!("{key} is no long value: {other:?}"),
+    }
+}
+
+fn rest_of(shard: &Shard, lease: LeaseId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        match shard.lease_rest(lease, bytes.len() as u64) {
+            [] => return bytes,
+            piece => bytes.extend_from_slice(piece),
         }
     }
 }

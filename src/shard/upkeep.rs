@@ -21,6 +21,7 @@ impl Shard {
         // What has expired goes before what lives.
         let has_shrunk = (!expiry_is_due && self.evict_slice(now)) | self.compact_slice();
         self.fit_blocks();
+        self.fit_blocks_beside_leases();
         self.unmap_surplus();
         self.stats.expiry_lag_ms = self.expiry_lag_ms(now);
         self.refresh_gauges();
@@ -55,10 +56,28 @@ impl Shard {
         let Some(geometry) = self.geometry_to_be() else { return };
         let is_empty = self.index.len() == 0 && self.leases.len() == 0 && !self.values.has_dead();
         if is_empty && self.log.live_bytes() == 0 {
-            self.log = Log::new(geometry);
-            self.due_ms = u64::MAX;
+            self.begin_anew(geometry);
+        }
+    }
+
+    /// The same where values are left that are being sent, if they fit: a reader that takes his time must not keep everybody
+    /// from writing. Their ends come along, which are few bytes where blocks are too large.
+    fn fit_blocks_beside_leases(&mut self) {
+        let Some(geometry) = self.geometry_to_be() else { return };
+        let is_left_to_readers = self.index.len() == 0 && !self.values.has_dead();
+        if is_left_to_readers && self.fits_with(geometry, self.log.live_bytes() + self.fixed_bytes()) {
+            let ends = self.values.take_ends(&self.log);
+            self.begin_anew(geometry);
+            ends.iter().for_each(|(id, end)| self.keep_end(*id, end));
+            self.values.recount_leased(&self.log);
             self.refresh_gauges();
         }
+    }
+
+    fn begin_anew(&mut self, geometry: Geometry) {
+        self.log = Log::new(geometry);
+        self.due_ms = u64::MAX;
+        self.refresh_gauges();
     }
 
     /// Evicts what is over the limit; true if that was not enough.

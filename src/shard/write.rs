@@ -191,9 +191,15 @@ impl Shard {
         }
     }
 
-    /// Takes in a long value: its chunks as they are, its rest in pieces as long as there is room in a block.
-    fn keep(&mut self, chunks: Vec<Region>, mut rest: &[u8], raw_len: u64) -> HeldId {
+    /// Takes in a long value: its chunks as they are, and its rest.
+    fn keep(&mut self, chunks: Vec<Region>, rest: &[u8], raw_len: u64) -> HeldId {
         let id = self.values.insert(chunks, raw_len);
+        self.keep_end(id, rest);
+        id
+    }
+
+    /// Takes in what comes behind the chunks of a long value, in pieces as long as there is room in a block.
+    pub(super) fn keep_end(&mut self, id: HeldId, mut rest: &[u8]) {
         while !rest.is_empty() {
             let least = rest.len().min(PIECE_BYTES_MIN) + PIECE_HEAD_BYTES;
             if self.log.room(Stream::Written) < self.log.geometry().room(least) {
@@ -208,7 +214,6 @@ impl Shard {
             self.values.add_piece(id, loc, now.len());
             rest = later;
         }
-        id
     }
 
     /// A long value that was refused is freed in slices like any other.

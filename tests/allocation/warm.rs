@@ -2,9 +2,10 @@
 
 use crate::counting::allocations;
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Notice, Parts, Settings};
+use cache_service::engine::host::{Host, Notice};
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::insight::hot_keys::WINDOW_MS;
-use cache_service::metrics::ProcessFacts;
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
@@ -55,15 +56,7 @@ impl Warm {
         let settings = Settings {
             tokens: Tokens::new(["another-token-of-32-and-more-characters", Self::TOKEN]),
             read_requires_auth,
-            max_item_bytes: 1 << 20,
-            request_timeout_ms: 2_000,
-            idle_timeout_ms: 60_000,
-            header_timeout_ms: 10_000,
-            slow_request_ms: 10,
-            metrics_interval_ms: 1_000,
-            inflight_max: 64,
-            connections_max: 64,
-            process: ProcessFacts::default(),
+            ..Settings::default()
         };
         let router = Router::new(1, [3, 4]);
         let (policy, hasher) = (EvictionPolicy::default(), router.hasher());

@@ -9,12 +9,26 @@ use std::thread;
 
 const OTHER_TOKEN: &str = "another-token-of-more-than-thirty-two-characters";
 
+/// Writes the file of the configuration.
+fn configure(config: &Path, tokens: &str, rest: &str) {
+    fs::write(config, format!("api_token = \"{tokens}\"\n{rest}")).expect("a file");
+}
+
 fn start(config: &Path, variables: &[(&str, &str)]) -> Server {
     Launch::new(variables)
         .without("API_TOKEN")
         .without("MEMORY_BUDGET_BYTES")
         .args(&["--config", config.to_str().expect("a path of text")])
         .start()
+}
+
+/// A server that was told by a reload to log to a file.
+fn start_and_log_to(config: &Path, log: &Path) -> Server {
+    configure(config, TOKEN, "");
+    let server = start(config, &[]);
+    configure(config, TOKEN, &format!("log_file = {log:?}\n"));
+    reload(&server, "success");
+    server
 }
 
 fn reloads(server: &Server, result: &str) -> f64 {
@@ -39,16 +53,16 @@ fn client_with(server: &Server, token: &str) -> Client {
 fn a_token_rotates_with_both_valid_in_between_and_no_connection_lost() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = dir.path().join("config.toml");
-    fs::write(&config, format!("api_token = \"{TOKEN}\"\n")).expect("a file");
+    configure(&config, TOKEN, "");
     let server = start(&config, &[("SHARDS", "2")]);
     let (mut old, mut new) = (client_with(&server, TOKEN), client_with(&server, OTHER_TOKEN));
     old.put_value("k", "1").expect_status(201);
     new.put_value("k", "2").expect_status(401);
-    fs::write(&config, format!("api_token = \"{TOKEN},{OTHER_TOKEN}\"\n")).expect("a file");
+    configure(&config, &format!("{TOKEN},{OTHER_TOKEN}"), "");
     reload(&server, "success");
     old.put_value("k", "3").expect_status(200);
     new.put_value("k", "4").expect_status(200);
-    fs::write(&config, format!("api_token = \"{OTHER_TOKEN}\"\n")).expect("a file");
+    configure(&config, OTHER_TOKEN, "");
     reload(&server, "success");
     eventually("the old token is refused", || (old.put_value("k", "5").status == 401).then_some(()));
     new.put_value("k", "6").expect_status(200);
@@ -59,7 +73,7 @@ fn a_smaller_budget_evicts_and_no_request_fails() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = dir.path().join("config.toml");
     let write = |budget: u64| {
-        fs::write(&config, format!("api_token = \"{TOKEN}\"\nmemory_budget_bytes = {budget}\n")).expect("a file");
+        configure(&config, TOKEN, &format!("memory_budget_bytes = {budget}\n"));
     };
     write(64 << 20);
     let server = start(&config, &[("SHARDS", "2")]);
@@ -78,13 +92,32 @@ fn a_smaller_budget_evicts_and_no_request_fails() {
     client.put_value("after", &value).expect_status(201);
 }
 
+/// Somebody is being sent a value meanwhile, and does not read: until he did, every write was refused.
+#[test]
+fn a_far_smaller_budget_takes_writes_whoever_reads_slowly() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("config.toml");
+    configure(&config, TOKEN, "memory_budget_bytes = 0\n");
+    let server = start(&config, &[("SHARDS", "1")]);
+    let (mut client, mut reader) = (server.client(), server.connect());
+    let value: Vec<u8> = (0..3_100_000).map(|n| (n % 251) as u8).collect();
+    client.put_bytes("long", "x/y", &value).expect_status(201);
+    reader.send("GET /v1/kv/long?raw=true HTTP/1.1\r\nHost: t\r\n\r\n");
+    configure(&config, TOKEN, "memory_budget_bytes = \"7 MiB\"\n");
+    reload(&server, "success");
+    eventually("writes are taken", || (client.put_value("k", "1").status == 201).then_some(()));
+    (0..1_000).for_each(|n| drop(client.put_bytes(&format!("k{n}"), "x/y", &[7; 1_000]).expect_status(201)));
+    assert!(reader.answer().body == value, "what is being sent stays as it was");
+    client.get("long").expect_status(404);
+}
+
 #[test]
 fn a_smaller_budget_under_load_frees_resident_memory_and_fails_no_request() {
     const SMALL: u64 = 16 << 20;
     let dir = tempfile::tempdir().expect("a directory");
     let config = dir.path().join("config.toml");
     let write = |budget: u64| {
-        fs::write(&config, format!("api_token = \"{TOKEN}\"\nmemory_budget_bytes = {budget}\n")).expect("a file");
+        configure(&config, TOKEN, &format!("memory_budget_bytes = {budget}\n"));
     };
     write(96 << 20);
     let server = start(&config, &[("SHARDS", "2")]);
@@ -120,9 +153,9 @@ fn a_smaller_budget_under_load_frees_resident_memory_and_fails_no_request() {
 fn a_bad_file_changes_nothing_and_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = dir.path().join("config.toml");
-    fs::write(&config, format!("api_token = \"{TOKEN}\"\nmax_item_bytes = 1000\n")).expect("a file");
+    configure(&config, TOKEN, "max_item_bytes = 1000\n");
     let server = start(&config, &[]);
-    fs::write(&config, format!("api_token = \"{OTHER_TOKEN}\"\nmax_item_bytes = \"many\"\n")).expect("a file");
+    configure(&config, OTHER_TOKEN, "max_item_bytes = \"many\"\n");
     reload(&server, "failure");
     let line = server.log_line("the refusal", |line| line.contains("refused; nothing has changed"));
     assert!(line.contains("MAX_ITEM_BYTES") && line.contains("many"), "{line}");
@@ -134,13 +167,9 @@ fn a_bad_file_changes_nothing_and_is_named() {
 fn a_rotated_log_file_is_let_go_even_if_the_configuration_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let (config, log) = (dir.path().join("config.toml"), dir.path().join("log"));
-    let write = |rest: &str| fs::write(&config, format!("api_token = \"{TOKEN}\"\n{rest}")).expect("a file");
-    write("");
-    let server = start(&config, &[]);
-    write(&format!("log_file = {log:?}\n"));
-    reload(&server, "success");
+    let server = start_and_log_to(&config, &log);
     fs::rename(&log, dir.path().join("log.1")).expect("a rotation");
-    write("max_inflight = \"many\"\n");
+    configure(&config, TOKEN, "max_inflight = \"many\"\n");
     reload(&server, "failure");
     eventually("the refusal is in a new file", || {
         fs::read_to_string(&log).ok().filter(|text| text.contains("refused; nothing has changed"))
@@ -151,14 +180,10 @@ fn a_rotated_log_file_is_let_go_even_if_the_configuration_is_refused() {
 fn a_rotated_log_file_is_let_go_and_the_level_follows() {
     let dir = tempfile::tempdir().expect("a directory");
     let (config, log) = (dir.path().join("config.toml"), dir.path().join("log"));
-    let write = |rest: &str| fs::write(&config, format!("api_token = \"{TOKEN}\"\n{rest}")).expect("a file");
-    write("");
-    let server = start(&config, &[]);
-    write(&format!("log_file = {log:?}\n"));
-    reload(&server, "success");
+    let server = start_and_log_to(&config, &log);
     eventually("the new file has lines", || fs::read_to_string(&log).ok().filter(|text| !text.is_empty()));
     fs::rename(&log, dir.path().join("log.1")).expect("a rotation");
-    write(&format!("log_file = {log:?}\nlog_level = \"debug\"\n"));
+    configure(&config, TOKEN, &format!("log_file = {log:?}\nlog_level = \"debug\"\n"));
     reload(&server, "success");
     server.client().get("k").expect_status(404);
     eventually("requests are logged to the new file", || {

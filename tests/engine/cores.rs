@@ -1,9 +1,11 @@
 //! Some cores in one thread, with lanes that do as they are told and a clock that stands still unless it is moved.
 
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Host, Notice, PagesErrand, PagesState, Parts, Settings};
+use cache_service::engine::host::{Host, Notice, PagesErrand, PagesState};
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::limits::{RECEIVE_BUFFER_BYTES, TICK_MS};
-use cache_service::metrics::{BackpressureReason, ProcessFacts};
+use cache_service::metrics::BackpressureReason;
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
@@ -376,16 +378,12 @@ impl Cores {
 fn engine(core: u16, router: Router, budget_bytes: Option<u64>, change: &impl Fn(&mut Settings)) -> Engine {
     let mut settings = Settings {
         tokens: Tokens::new([TOKEN]),
-        read_requires_auth: false,
         max_item_bytes: 32 << 20,
         request_timeout_ms: REQUEST_TIMEOUT_MS,
         idle_timeout_ms: IDLE_TIMEOUT_MS,
         header_timeout_ms: HEADER_TIMEOUT_MS,
-        slow_request_ms: 10,
-        metrics_interval_ms: 1_000,
-        inflight_max: 1_000,
         connections_max: 1_000,
-        process: ProcessFacts::default(),
+        ..Settings::default()
     };
     change(&mut settings);
     let (policy, hasher) = (EvictionPolicy::default(), router.hasher());

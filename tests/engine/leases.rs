@@ -5,6 +5,14 @@ use cache_service::limits::RELEASES_PER_PARCEL_MAX;
 
 const LONG: usize = 300_000;
 
+/// Two cores, and the key of a value of so many bytes that the second one has.
+fn with_a_long_value(len: usize) -> (Cores, String) {
+    let mut cores = Cores::new(2);
+    let key = cores.key(1, "long");
+    cores.store(1, &key, len);
+    (cores, key)
+}
+
 #[test]
 fn a_batch_whose_peer_leaves_before_it_is_whole_holds_no_lease() {
     let mut cores = Cores::new(2);
@@ -35,9 +43,7 @@ fn a_batch_that_is_refused_in_part_holds_no_lease() {
 
 #[test]
 fn releases_wait_for_room_in_a_full_lane() {
-    let mut cores = Cores::new(2);
-    let key = cores.key(1, "long");
-    cores.store(1, &key, LONG);
+    let (mut cores, key) = with_a_long_value(LONG);
     let mut peer = cores.connect(0);
     cores.say(&mut peer, get_raw(&key));
     cores.carry_out();
@@ -54,9 +60,7 @@ fn releases_wait_for_room_in_a_full_lane() {
 
 #[test]
 fn more_releases_than_a_parcel_holds_go_in_several() {
-    let mut cores = Cores::new(2);
-    let key = cores.key(1, "long");
-    cores.store(1, &key, 20_000);
+    let (mut cores, key) = with_a_long_value(20_000);
     let mut peers: Vec<_> = (0..RELEASES_PER_PARCEL_MAX / 100 + 1).map(|_| cores.connect(0)).collect();
     for peer in &mut peers {
         cores.say(peer, batch_get(&vec![key.clone(); 100]));
@@ -75,9 +79,7 @@ fn more_releases_than_a_parcel_holds_go_in_several() {
 /// The pull finds a full lane first; a tick asks again.
 #[test]
 fn a_stream_that_found_a_full_lane_goes_on_later() {
-    let mut cores = Cores::new(2);
-    let key = cores.key(1, "long");
-    cores.store(1, &key, LONG);
+    let (mut cores, key) = with_a_long_value(LONG);
     let mut peer = cores.connect(0);
     cores.lanes.control_is_full = true;
     assert!(cores.ask(&mut peer, get_raw(&key)).is_empty());
@@ -92,9 +94,7 @@ fn a_stream_that_found_a_full_lane_goes_on_later() {
 /// Nobody is there any more to take what the owner found.
 #[test]
 fn a_lease_that_comes_back_to_a_closed_connection_is_released() {
-    let mut cores = Cores::new(2);
-    let key = cores.key(1, "long");
-    cores.store(1, &key, LONG);
+    let (mut cores, key) = with_a_long_value(LONG);
     let mut peer = cores.connect(0);
     cores.say(&mut peer, get_raw(&key));
     cores.carry_out();

@@ -1,7 +1,7 @@
 //! Mistakes in bodies: whether the connection outlives them depends on whether it is known where the body ends.
 
 use crate::cores::{Answer, Cores, Peer, get, head, put_json};
-use cache_service::engine::parts::Settings;
+use cache_service::engine::rules::Settings;
 use cache_service::limits::DISCARD_BYTES_MAX;
 use cache_service::session::Flow;
 

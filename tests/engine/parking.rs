@@ -1,7 +1,7 @@
 //! Long values that arrive at an owner without room for them: it makes room in slices and keeps the order.
 
 use crate::cores::{Cores, REQUEST_TIMEOUT_MS, get_raw, pattern, put_raw};
-use cache_service::engine::parts::Rules;
+use cache_service::engine::rules::Rules;
 use cache_service::limits::FREED_PER_SLICE_MAX;
 use cache_service::metrics::BackpressureReason;
 

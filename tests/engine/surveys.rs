@@ -1,7 +1,7 @@
 //! Questions to all cores are asked once for everybody who asks at the same time, and pages may be written by others.
 
 use crate::cores::{Cores, Peer, REQUEST_TIMEOUT_MS, get};
-use cache_service::engine::parts::Rules;
+use cache_service::engine::rules::Rules;
 use cache_service::metrics::BackpressureReason;
 use cache_service::protocol::route::Route;
 

@@ -462,7 +462,7 @@ impl Pair {
     /// Asks the shard; a leased value is read at once, and the lease kept for later.
     fn apply(&mut self, key: &[u8], verb: Verb<&[u8]>) -> Outcome<Vec<u8>> {
         let (hash, now) = (self.hasher.hash(key), self.now());
-        let outcome = owned(self.shard.apply(now, Command { key, hash, verb }));
+        let outcome = self.shard.apply(now, Command { key, hash, verb }).map(<[u8]>::to_vec);
         let Outcome::Found { meta, media, value: Value::Leased(lease) } = outcome else { return outcome };
         let bytes = self.read(lease);
         assert!(bytes.len() > INLINE_VALUE_BYTES_MAX && self.held.iter().all(|held| held.lease != lease));
@@ -555,24 +555,4 @@ fn payload_of(bytes: &[u8]) -> Payload<&[u8]> {
     let mut blob = Blob::new();
     blob.extend_from_slice(bytes).expect("memory");
     Payload::Blob(blob)
-}
-
-fn owned(outcome: Outcome<&[u8]>) -> Outcome<Vec<u8>> {
-    match outcome {
-        Outcome::Found { meta, media, value } => {
-            let value = match value {
-                Value::Omitted => Value::Omitted,
-                Value::Inline(bytes) => Value::Inline(bytes.to_vec()),
-                Value::Leased(lease) => Value::Leased(lease),
-            };
-            Outcome::Found { meta, media: media.to_vec(), value }
-        }
-        Outcome::NotModified { version } => Outcome::NotModified { version },
-        Outcome::Written { created, version, expires_at } => Outcome::Written { created, version, expires_at },
-        Outcome::Deleted => Outcome::Deleted,
-        Outcome::Missing => Outcome::Missing,
-        Outcome::Conflict { actual } => Outcome::Conflict { actual },
-        Outcome::Counted { value, version } => Outcome::Counted { value, version },
-        Outcome::Refused(refusal) => Outcome::Refused(refusal),
-    }
 }

@@ -1,8 +1,8 @@
 //! No parcel lies at a core that sleeps: a core at its doorbell against a sender that rings at every moment.
 
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{Parts, Settings};
-use cache_service::metrics::ProcessFacts;
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::Settings;
 use cache_service::parcel::{Parcel, Work};
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
@@ -26,19 +26,7 @@ const SLEEP: Duration = Duration::from_secs(60);
 
 /// A core of two that owns nothing and hears of nobody, on this thread.
 fn sleepy_core(lanes: Lanes, stop: &Arc<AtomicBool>) {
-    let settings = Settings {
-        tokens: Tokens::new(["0123456789abcdef"]),
-        read_requires_auth: false,
-        max_item_bytes: 1 << 20,
-        request_timeout_ms: 2_000,
-        idle_timeout_ms: 60_000,
-        header_timeout_ms: 10_000,
-        slow_request_ms: 10,
-        metrics_interval_ms: 1_000,
-        inflight_max: 64,
-        connections_max: 64,
-        process: ProcessFacts::default(),
-    };
+    let settings = Settings { tokens: Tokens::new(["0123456789abcdef"]), ..Settings::default() };
     let router = Router::new(2, [3, 4]);
     let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
     let shard = Shard::new(ShardConfig { budget_bytes: None, first_version: 1, policy, hasher });

@@ -2,7 +2,7 @@
 
 use crate::fault::{Fault, Faults};
 use crate::seen::Seen;
-use cache_service::engine::parts::{Host, Notice, PagesErrand, PagesState};
+use cache_service::engine::host::{Host, Notice, PagesErrand, PagesState};
 use cache_service::parcel::{Parcel, Work};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 

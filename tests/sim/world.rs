@@ -9,9 +9,9 @@ use crate::plan::{Ask, Plan, Rules, Shape, Step};
 use crate::seen::Seen;
 use crate::wire::{Answer, TOKEN};
 use cache_service::engine::Engine;
-use cache_service::engine::parts::{self, Parts, Settings};
+use cache_service::engine::parts::Parts;
+use cache_service::engine::rules::{self, Settings};
 use cache_service::limits::TICK_MS;
-use cache_service::metrics::ProcessFacts;
 use cache_service::protocol::auth::Tokens;
 use cache_service::routing::{Router, ShardId};
 use cache_service::session::ConnId;
@@ -452,22 +452,19 @@ impl Core {
     }
 }
 
-fn rules_of(rules: &Rules) -> parts::Rules {
-    parts::Rules { settings: settings_of(rules), budget_bytes: rules.shard_budget }
+fn rules_of(rules: &Rules) -> rules::Rules {
+    rules::Rules { settings: settings_of(rules), budget_bytes: rules.shard_budget }
 }
 
 fn settings_of(rules: &Rules) -> Settings {
     Settings {
         tokens: Tokens::new([TOKEN]),
-        read_requires_auth: false,
         max_item_bytes: rules.max_item_bytes,
         request_timeout_ms: rules.request_timeout_ms,
         idle_timeout_ms: IDLE_TIMEOUT_MS,
         header_timeout_ms: HEADER_TIMEOUT_MS,
-        slow_request_ms: 10,
-        metrics_interval_ms: 1_000,
         inflight_max: rules.inflight_max,
         connections_max: 64,
-        process: ProcessFacts::default(),
+        ..Settings::default()
     }
 }

@@ -38,11 +38,16 @@ fn set_defaults(raw: &mut Raw, host: &Host) {
     }
     let shards = host.usable_cpus().min(usize::from(crate::limits::SHARDS_MAX));
     let budget = host.memory_bytes.map_or(BUDGET_BYTES_OF_UNKNOWN_MACHINE, |bytes| bytes / 4 * 3);
-    let connections = host.open_files_max.unwrap_or(OPEN_FILES_OF_UNLIMITED).min(OPEN_FILES_OF_UNLIMITED) / 5 * 4;
     raw.set_default(&settings::HOST, if with_token { "0.0.0.0" } else { "127.0.0.1" });
     raw.set_default(&settings::SHARDS, &shards.to_string());
     raw.set_default(&settings::MEMORY_BUDGET_BYTES, &budget.max(4096).to_string());
-    raw.set_default(&settings::MAX_CONNECTIONS, &connections.max(1).to_string());
+    raw.set_default(&settings::MAX_CONNECTIONS, &connections_by_default(host.open_files_max).to_string());
+}
+
+/// Connections where no source says how many, under such a limit of open files.
+pub(super) fn connections_by_default(open_files_max: Option<u64>) -> u64 {
+    let open_files_max = open_files_max.unwrap_or(OPEN_FILES_OF_UNLIMITED).min(OPEN_FILES_OF_UNLIMITED);
+    (open_files_max / 5 * 4).max(1)
 }
 
 /// What only a restart can change.
@@ -295,7 +300,7 @@ fn parse_integer(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-fn parse_bytes(text: &str) -> Option<u64> {
+pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
     let of_unit = units.iter().find_map(|&(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
     let (digits, unit_bytes) = of_unit.unwrap_or((text, 1));

@@ -40,6 +40,19 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.warnings, Vec::<String>::new());
 }
 
+/// What tests and measurements go by is what a server goes by.
+#[test]
+fn a_core_without_a_configuration_goes_by_the_same_defaults() {
+    let host = Host { open_files_max: None, ..machine() };
+    let (config, core) = (resolve(&sources(&[]), host, None).unwrap(), crate::engine::rules::Settings::default());
+    assert_eq!((core.max_item_bytes, core.read_requires_auth), (config.max_item_bytes, config.read_requires_auth));
+    assert_eq!((core.request_timeout_ms, core.idle_timeout_ms), (config.request_timeout_ms, config.idle_timeout_ms));
+    assert_eq!((core.header_timeout_ms, core.slow_request_ms), (config.header_timeout_ms, config.slow_request_ms));
+    assert_eq!(core.metrics_interval_ms, config.metrics_interval_ms);
+    assert_eq!((core.inflight_max, core.connections_max), (config.max_inflight, config.max_connections));
+    assert!(core.tokens.is_empty());
+}
+
 #[test]
 fn the_policy_of_eviction_is_chosen_at_start_and_stays() {
     assert_eq!(load(&[]).unwrap().eviction_policy, EvictionPolicy::S3Fifo);

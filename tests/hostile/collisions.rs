@@ -109,12 +109,10 @@ fn a_flood_of_long_values_and_of_colliding_keys_is_not_noticed_at_another_core()
     };
     beside_a_bystander(&ground, |bystander| {
         std::thread::scope(|scope| {
-            (0..WRITERS).for_each(|writer| {
-                drop(scope.spawn({
-                    let write = &write;
-                    move || write(writer)
-                }))
-            });
+            for writer in 0..WRITERS {
+                let write = &write;
+                scope.spawn(move || write(writer));
+            }
             bystander.is_served_for(ROUNDS);
             is_over.store(true, Ordering::Relaxed);
         });

@@ -5,10 +5,11 @@ use crate::dialect::{Asked, Dialect};
 use crate::epoll::{Epoll, Interest};
 use crate::options::Options;
 use crate::tally::Tally;
+use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const READ_BYTES: usize = 256 * 1024;
 
@@ -44,9 +45,7 @@ pub fn open_all(options: &Options, epoll: &Epoll) -> Result<Vec<Connection>> {
     (0..options.connections)
         .map(|number| {
             let shard = number % options.addresses.len();
-            let stream = TcpStream::connect(&options.addresses[shard])?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
+            let stream = open(&options.addresses[shard])?;
             let token = number as u64;
             epoll.watch(&stream, token)?;
             Ok(Connection {
@@ -64,6 +63,13 @@ pub fn open_all(options: &Options, epoll: &Epoll) -> Result<Vec<Connection>> {
         .collect()
 }
 
+fn open(address: &str) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
 /// Where bytes come in that no connection keeps.
 pub fn input() -> Vec<u8> {
     vec![0; READ_BYTES]
@@ -73,6 +79,17 @@ impl Connection {
     /// How many answers are awaited.
     pub fn awaited(&self) -> usize {
         self.awaited.len()
+    }
+
+    /// Resets it, which has been answered, and opens it anew.
+    ///
+    /// # Errors
+    /// If there is no other one.
+    pub fn renew(&mut self, options: &Options, epoll: &Epoll) -> Result<()> {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
+        self.stream = open(&options.addresses[self.shard])?;
+        epoll.watch(&self.stream, self.token)?;
+        Ok(())
     }
 
     /// Makes a request, which [`Self::send`] sends.

@@ -11,7 +11,7 @@
 //! `load --address A[,A…] [--dialect json|raw|redis|memcached] [--path /v1/kv/{key}?raw=true] [--token T]`\
 //! `[--ask get|put|mixed|batch] [--keys K] [--draw uniform|zipf|order] [--value-bytes V] [--fixed GET_BODY[,PUT_BODY]]`\
 //! `[--connections N] [--depth D] [--requests COUNT] [--time 1] [--wait 1]`\
-//! `[--rate PER_SECOND --seconds S [--arrivals even|poisson] [--lossy 1]]`\
+//! `[--rate PER_SECOND --seconds S [--arrivals even|poisson] [--lossy 1] [--fresh 1]]`\
 //! `[--topology 1 [--foreign PERCENT]]`
 //!
 //! Connections go round the addresses. `--fixed` expects bodies of so many `y` instead of values (the floor, nginx), the
@@ -21,7 +21,8 @@
 //!
 //! In an open loop a connection takes up to `--depth` requests at a time. `--lossy 1` is for servers that are asked for more than
 //! they can do: a request that finds no connection free when it is due is lost, and one that is refused with 503 and a `Retry-After`
-//! is counted with its own latencies. Both are told beside the answers.
+//! is counted with its own latencies. Both are told beside the answers. `--fresh 1` resets each connection that has been answered
+//! and opens another one in its place: a connection for each request, without the ends of connections that a port waits for.
 //!
 //! `--topology 1` asks the first address for `/v1/topology` and takes the addresses for those of the shards, in their order: a
 //! connection then asks for keys of the shard that it reaches, but for `--foreign` of a hundred, which are of other shards.

@@ -80,6 +80,9 @@ pub fn run(options: &Options) -> Result<Tally> {
             let connection = &mut connections[token as usize];
             let was_awaited = connection.awaited();
             connection.serve(epoll, dialect, input, &mut tally)?;
+            if options.fresh && was_awaited > 0 && connection.awaited() == 0 {
+                connection.renew(options, epoll)?;
+            }
             free.extend(std::iter::repeat_n(token as usize, was_awaited - connection.awaited()));
             heard = now;
         }

@@ -68,6 +68,8 @@ pub struct Options {
     pub seconds: f64,
     /// Whether a request that finds no connection free is lost, and a refusal an answer as good as any.
     pub lossy: bool,
+    /// Whether a connection of an open loop is given up for another one as soon as it has been answered.
+    pub fresh: bool,
     /// Whether requests are due at random times.
     pub poisson: bool,
     /// Ask each shard for its own keys.
@@ -105,6 +107,7 @@ impl Options {
             rate: given.optional("--rate")?,
             seconds: given.or("--seconds", 1.0)?,
             lossy: given.or("--lossy", 0)? != 0,
+            fresh: given.or("--fresh", 0)? != 0,
             poisson: given.one_of("--arrivals", &[("even", false), ("poisson", true)])?,
             topology: given.or("--topology", 0)? != 0,
             foreign_percent: given.or("--foreign", 0)?,

@@ -55,6 +55,11 @@ pub trait Host {
         WakeUps::default()
     }
 
+    /// How often there was no room for what the kernel had for this core.
+    fn shortages(&self) -> Shortages {
+        Shortages::default()
+    }
+
     /// What waits at this core's lanes now.
     fn lane_depths(&self) -> LaneDepths {
         LaneDepths::default()
@@ -137,4 +142,13 @@ pub struct WakeUps {
     pub slept: u64,
     /// Times that it rang at a core that slept.
     pub rang: u64,
+}
+
+/// How often the kernel had something for a core, and no room for it. Nothing is lost then, but it comes later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shortages {
+    /// Times that a connection had sent something and all buffers to receive into were full.
+    pub buffers: u64,
+    /// Times that more had happened than fits into the core's ring.
+    pub completions: u64,
 }

@@ -1,7 +1,7 @@
 //! What one core counts.
 
 use super::durations::RequestDurations;
-use crate::engine::host::{LaneDepths, WakeUps};
+use crate::engine::host::{LaneDepths, Shortages, WakeUps};
 use crate::protocol::auth::AuthFailure;
 use crate::protocol::route::{Method, Route};
 use crate::shard::stats::ShardStats;
@@ -74,6 +74,8 @@ pub struct CoreMetrics {
     pub cpu_nanos: u64,
     /// How often the core slept, and woke others.
     pub wake_ups: WakeUps,
+    /// How often there was no room for what the kernel had for the core.
+    pub shortages: Shortages,
     /// How much of its time the core has worked lately, in thousandths.
     pub busy_permille: u64,
     /// Requests answered, whoever owned the key.
@@ -123,6 +125,7 @@ impl AddAssign<&Self> for CoreMetrics {
             lanes: LaneDepths { requests: waiting, control, replies },
             cpu_nanos,
             wake_ups: WakeUps { slept, rang },
+            shortages: Shortages { buffers, completions },
             busy_permille,
             answered,
             slow_requests,
@@ -143,6 +146,8 @@ impl AddAssign<&Self> for CoreMetrics {
         self.cpu_nanos += cpu_nanos;
         self.wake_ups.slept += slept;
         self.wake_ups.rang += rang;
+        self.shortages.buffers += buffers;
+        self.shortages.completions += completions;
         self.busy_permille += busy_permille;
         self.answered += answered;
         self.slow_requests += slow_requests;
@@ -166,6 +171,7 @@ impl AddAssign<&Self> for ShardStats {
             expirations,
             entries,
             memory_bytes,
+            denied_bytes,
             expiry_lag_ms,
             put_conflicts,
             delete_conflicts,
@@ -181,6 +187,8 @@ impl AddAssign<&Self> for ShardStats {
         self.expirations += expirations;
         self.entries += entries;
         self.memory_bytes += memory_bytes;
+        // Of an unlimited budget, no end is missing.
+        self.denied_bytes = self.denied_bytes.saturating_add(*denied_bytes);
         self.expiry_lag_ms = self.expiry_lag_ms.max(*expiry_lag_ms);
         self.put_conflicts += put_conflicts;
         self.delete_conflicts += delete_conflicts;

@@ -1,7 +1,7 @@
 //! The numbers of all cores together, with what the process knows of itself.
 
 use super::core::CoreMetrics;
-use crate::engine::host::{LaneDepths, WakeUps};
+use crate::engine::host::{LaneDepths, Shortages, WakeUps};
 use crate::routing::ShardId;
 use crate::shard::stats::ShardStats;
 
@@ -59,6 +59,8 @@ pub struct ShardLine {
     pub cpu_nanos: u64,
     /// See [`CoreMetrics::wake_ups`].
     pub wake_ups: WakeUps,
+    /// See [`CoreMetrics::shortages`].
+    pub shortages: Shortages,
     /// See [`CoreMetrics::busy_permille`].
     pub busy_permille: u64,
     /// See [`CoreMetrics::answered`].
@@ -84,6 +86,7 @@ impl From<&CoreMetrics> for ShardLine {
             lanes: core.lanes,
             cpu_nanos: core.cpu_nanos,
             wake_ups: core.wake_ups,
+            shortages: core.shortages,
             busy_permille: core.busy_permille,
             answered: core.answered,
             slow_requests: core.slow_requests,
@@ -202,6 +205,7 @@ mod tests {
                 expirations: 6 * unit,
                 entries: 7 * unit,
                 memory_bytes: 8 * unit,
+                denied_bytes: 26 * unit,
                 expiry_lag_ms: 7,
                 put_conflicts: 9 * unit,
                 delete_conflicts: 10 * unit,
@@ -211,6 +215,7 @@ mod tests {
             lanes: LaneDepths { requests: 11 * unit, control: 16 * unit, replies: 17 * unit },
             cpu_nanos: 18 * unit,
             wake_ups: WakeUps { slept: 23 * unit, rang: 24 * unit },
+            shortages: Shortages { buffers: 27 * unit, completions: 28 * unit },
             busy_permille: 19 * unit,
             answered: 20 * unit,
             slow_requests: 21 * unit,

@@ -72,9 +72,12 @@ fn encode_shards(page: &mut Page, merged: &Merged) -> fmt::Result {
         ("cache_evictions", "Entries removed to stay within the budget", |line| line.stats.evictions),
         ("cache_expirations", "Entries removed because their time had come", |line| line.stats.expirations),
     ];
-    let gauges: [(&str, &str, NumberOf); 3] = [
+    let gauges: [(&str, &str, NumberOf); 4] = [
         ("cache_memory_bytes", "Memory in use of the budget: entries, index, buffers, bodies", |line| {
             line.stats.memory_bytes
+        }),
+        ("cache_memory_denied_bytes", "Part of the budget that the kernel has no memory for", |line| {
+            line.stats.denied_bytes
         }),
         ("cache_entries_total", "Entries in the cache now", |line| line.stats.entries),
         ("cache_queue_depth", "Operations that wait at a shard", |line| line.lanes.requests),
@@ -101,12 +104,18 @@ fn encode_shards(page: &mut Page, merged: &Merged) -> fmt::Result {
 }
 
 fn encode_cores(page: &mut Page, merged: &Merged) -> fmt::Result {
-    let counters: [(&str, &str, NumberOf); 6] = [
+    let counters: [(&str, &str, NumberOf); 8] = [
         ("cache_core_requests", "Requests that a core answered, whoever owned the key", |line| line.answered),
         ("cache_local_operations", "Operations of a core's own clients on keys of its own shard", |line| line.local),
         ("cache_forwarded_requests", "Operations that a core sent on to the owner of the key", |line| line.forwarded),
         ("cache_wakeups", "Times that a core had nothing to do, slept and woke", |line| line.wake_ups.slept),
         ("cache_doorbells", "Times that a core woke another one that slept", |line| line.wake_ups.rang),
+        ("cache_receive_buffers_short", "Times that a connection found all receive buffers full", |line| {
+            line.shortages.buffers
+        }),
+        ("cache_ring_overflows", "Times that more had happened than fits into a core's ring", |line| {
+            line.shortages.completions
+        }),
         ("cache_slow_requests", "Requests that took SLOW_REQUEST_MS or longer", |line| line.slow_requests),
     ];
     counters.into_iter().try_for_each(|(name, help, number)| page.shard_counter(name, help, merged, number))?;

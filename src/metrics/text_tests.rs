@@ -134,7 +134,7 @@ fn both(merged: &Merged) -> [Parsed; 2] {
 
 #[test]
 fn a_fresh_server_has_data_for_every_query_of_the_runbook() {
-    const PER_SHARD: [&str; 20] = [
+    const PER_SHARD: [&str; 23] = [
         "cache_hits_total",
         "cache_misses_total",
         "cache_sets_total",
@@ -142,6 +142,7 @@ fn a_fresh_server_has_data_for_every_query_of_the_runbook() {
         "cache_evictions_total",
         "cache_expirations_total",
         "cache_memory_bytes",
+        "cache_memory_denied_bytes",
         "cache_entries_total",
         "cache_queue_depth",
         "cache_connections",
@@ -152,6 +153,8 @@ fn a_fresh_server_has_data_for_every_query_of_the_runbook() {
         "cache_local_operations_total",
         "cache_wakeups_total",
         "cache_doorbells_total",
+        "cache_receive_buffers_short_total",
+        "cache_ring_overflows_total",
         "cache_slow_requests_total",
         "cache_core_cpu_seconds_total",
         "cache_core_busy_ratio",

@@ -7,7 +7,7 @@ use super::ring::Token;
 use super::scribe::Scribe;
 use super::sockets::Sockets;
 use crate::engine::Engine;
-use crate::engine::host::{Host, LaneDepths, Notice, PagesErrand, PagesState, WakeUps};
+use crate::engine::host::{Host, LaneDepths, Notice, PagesErrand, PagesState, Shortages, WakeUps};
 use crate::limits::{LANE_BURST_MAX, TICK_MS, TURN_US_MAX};
 use crate::logging::REQUESTS;
 use crate::metrics::ProcessStats;
@@ -88,6 +88,7 @@ pub struct CoreHost {
     clock: Clock,
     scribe: Scribe,
     wake_ups: WakeUps,
+    pub(super) shortages: Shortages,
 }
 
 impl Host for CoreHost {
@@ -127,6 +128,10 @@ impl Host for CoreHost {
         self.wake_ups
     }
 
+    fn shortages(&self) -> Shortages {
+        self.shortages
+    }
+
     fn lane_depths(&self) -> LaneDepths {
         self.lanes.depths()
     }
@@ -159,6 +164,7 @@ impl Core {
                 clock: Clock::new(),
                 scribe,
                 wake_ups: WakeUps::default(),
+                shortages: Shortages::default(),
             },
             sockets,
             unfinished: VecDeque::new(),
@@ -253,6 +259,7 @@ impl Core {
 
     fn enter(&mut self, patience: Duration) {
         self.sockets.enter(patience, self.engine.parts().are_buffers_full());
+        self.host.shortages.completions = self.sockets.ring.overflows();
     }
 
     /// Tells the supervisor that this core lives; true if it has asked since the last time.

@@ -108,6 +108,7 @@ impl Core {
             Err(error) => match error.raw_os_error() {
                 Some(libc::ECANCELED) => Ok(()),
                 Some(libc::ENOBUFS) => {
+                    self.host.shortages.buffers += 1;
                     self.sockets.receive_later(conn);
                     Ok(())
                 }

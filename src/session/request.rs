@@ -82,7 +82,10 @@ impl Session {
             self.throttled = true;
             return None;
         }
-        if route.is_about_keys() && self.lacks_place(cx.parts, head, following) {
+        if route.is_about_keys()
+            && self.lacks_place(cx.parts, head, following)
+            && !self.needs_no_place(cx.parts, head, target, following)
+        {
             if self.may_wait_for_place(cx, head, following) {
                 self.throttled = true;
                 return None;
@@ -106,6 +109,18 @@ impl Session {
             return true;
         }
         parts.are_places_contested() && self.has_waited != Some(Waited::Admitted) && !self.is_modest(head, following)
+    }
+
+    /// Whether a request is done as soon as it is read: its only key is this core's, it is there as a whole, and its connection
+    /// waits for nothing else. Those who wait for a core that is slow may take up all places of this one, but not keep such
+    /// requests out.
+    fn needs_no_place(&self, parts: &Parts, head: &Head<'_>, target: Target<'_>, following: &[u8]) -> bool {
+        let Target::Kv(key) = target else { return false };
+        if self.outbox.has_slots() || whole_body(head.body, following).is_none() {
+            return false;
+        }
+        let mut scratch = KeyBuf::new();
+        decode_key(key, &mut scratch).is_ok_and(|key| parts.router.owner(parts.router.hash(key)) == parts.me)
     }
 
     /// Whether a request that lacks a place is to wait for one: until an answer to its own connection frees one, or, if

@@ -3,6 +3,9 @@
 /// The shard's part of the memory budget, and what is set aside of it.
 #[derive(Debug)]
 pub struct Budget {
+    /// What the shard may use according to the configuration.
+    wanted: u64,
+    /// The same, or less if the kernel has less.
     limit: u64,
     reserved: u64,
     buffers: u64,
@@ -11,10 +14,20 @@ pub struct Budget {
 impl Budget {
     /// A budget of `limit` bytes; `u64::MAX` for no limit.
     pub const fn new(limit: u64) -> Self {
-        Self { limit, reserved: 0, buffers: 0 }
+        Self { wanted: limit, limit, reserved: 0, buffers: 0 }
     }
 
-    /// Changes the limit.
+    /// Takes another limit from the configuration.
+    pub const fn want(&mut self, bytes: u64) {
+        (self.wanted, self.limit) = (bytes, bytes);
+    }
+
+    /// What the configuration allows, in bytes, and the limit does not.
+    pub const fn denied(&self) -> u64 {
+        self.wanted - self.limit
+    }
+
+    /// Changes the limit, which is never above what the configuration allows.
     pub const fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
     }

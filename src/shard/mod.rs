@@ -31,6 +31,7 @@ mod log;
 mod media;
 mod read;
 mod record;
+mod regain;
 mod room;
 #[cfg(test)]
 mod small_tests;
@@ -114,6 +115,8 @@ pub struct Shard {
     began: Option<Mono>,
     /// The latest moment that the shard was told of.
     latest: Mono,
+    /// When the kernel last had no memory for this shard.
+    denied_at: Mono,
     /// Nothing in the log expires before this, in milliseconds since the shard began.
     due_ms: u64,
 }
@@ -140,6 +143,7 @@ impl Shard {
             stats: ShardStats::default(),
             began: None,
             latest: Mono::default(),
+            denied_at: Mono::default(),
             due_ms: u64::MAX,
         };
         shard.refresh_gauges();
@@ -360,6 +364,7 @@ impl Shard {
     fn refresh_gauges(&mut self) {
         self.stats.entries = self.index.len() as u64;
         self.stats.memory_bytes = self.in_use();
+        self.stats.denied_bytes = self.budget.denied();
     }
 }
 

@@ -213,7 +213,10 @@ impl Shard {
     /// Changes this shard's part of the memory budget, in bytes; `None`: unlimited. [`Self::tick`] evicts what no
     /// longer fits, slice by slice; until it is done no write adds to what is in use.
     pub fn set_budget(&mut self, budget_bytes: Option<u64>) {
-        self.set_limit(limit_of(budget_bytes));
+        let limit = limit_of(budget_bytes);
+        self.budget.want(limit);
+        self.set_limit(limit);
+        self.refresh_gauges();
     }
 
     pub(super) fn set_limit(&mut self, limit: u64) {

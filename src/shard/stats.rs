@@ -21,6 +21,8 @@ pub struct ShardStats {
     pub entries: u64,
     /// Bytes in use now.
     pub memory_bytes: u64,
+    /// Bytes of the budget that the shard goes without now, because the kernel had no memory.
+    pub denied_bytes: u64,
     /// For how long, in milliseconds, an entry has been expired that is not freed yet; as of the last tick.
     pub expiry_lag_ms: u64,
     /// Conditions that did not hold, on a Put.

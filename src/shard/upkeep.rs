@@ -20,6 +20,7 @@ impl Shard {
         let freeing_is_due = self.values.free_dead(BLOB_CHUNKS_FREED_PER_SLICE);
         // What has expired goes before what lives.
         let has_shrunk = (!expiry_is_due && self.evict_slice(now)) | self.compact_slice();
+        self.regain(now);
         self.fit_blocks();
         self.fit_blocks_beside_leases();
         self.unmap_surplus();

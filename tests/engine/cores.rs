@@ -4,7 +4,7 @@ use cache_service::engine::Engine;
 use cache_service::engine::host::{Host, Notice, PagesErrand, PagesState};
 use cache_service::engine::parts::Parts;
 use cache_service::engine::rules::Settings;
-use cache_service::limits::{RECEIVE_BUFFER_BYTES, TICK_MS};
+use cache_service::limits::{INDEX_TABLES_MIN, RECEIVE_BUFFER_BYTES, TICK_MS};
 use cache_service::metrics::BackpressureReason;
 use cache_service::parcel::Parcel;
 use cache_service::protocol::auth::Tokens;
@@ -136,7 +136,8 @@ impl Cores {
         Self::of(1, Some(budget_bytes), |_| {})
     }
 
-    fn of(cores: u16, budget_bytes: Option<u64>, change: impl Fn(&mut Settings)) -> Self {
+    /// Cores with so much memory each.
+    pub fn of(cores: u16, budget_bytes: Option<u64>, change: impl Fn(&mut Settings)) -> Self {
         let router = Router::new(cores, [3, 4]);
         let engines = (0..cores).map(|core| engine(core, router, budget_bytes, &change)).collect();
         Self { engines, lanes: Lanes::default(), router, now_ms: 1_000 }
@@ -151,6 +152,14 @@ impl Cores {
         let mut keys = (0..).map(|n| format!("{name}.{n}"));
         keys.find(|key| self.router.owner(self.router.hash(key.as_bytes())) == ShardId(owner))
             .expect("every core owns some key")
+    }
+
+    /// Keys that the core `owner` owns, all in the same table of the smallest index.
+    pub fn keys_of_one_table(&self, owner: u16, count: usize) -> Vec<String> {
+        let keys = (0..).map(|n| (format!("table.{n}"), self.router.hash(format!("table.{n}").as_bytes())));
+        let in_table =
+            keys.filter(|(_, hash)| self.router.owner(*hash).0 == owner && hash.0 % INDEX_TABLES_MIN as u64 == 0);
+        in_table.map(|(key, _)| key).take(count).collect()
     }
 
     pub fn connect(&mut self, core: usize) -> Peer {

@@ -4,6 +4,7 @@
 
 mod allocator;
 mod batches;
+mod bystanders;
 mod bytes;
 mod cores;
 mod draining;

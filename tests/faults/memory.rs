@@ -80,7 +80,22 @@ fn a_cache_that_the_kernel_lets_grow_no_further_goes_on_as_a_smaller_one() {
     let denied = server.metrics().sum_where("cache_backpressure_total", &[("reason", "no_memory")]);
     assert!(denied > 0.0, "nobody was told");
     assert!(kept > 500 && (kept as u64) < keys, "{kept} of {keys} entries are there");
+    let missing = || server.metrics().sum("cache_memory_denied_bytes");
+    assert!(missing() > (512 << 20) as f64, "{} bytes of the budget are missing", missing());
     proc_fs::set_soft_limit(server.pid(), libc::RLIMIT_AS, before);
+    // By itself, and step by step: nobody reads the configuration again.
+    wait_until_all_is_there(missing);
+    (0..keys).for_each(|n| drop(client.put_value(&format!("short-{n}"), &value)));
+    assert!((0..keys).all(|n| client.get(&format!("short-{n}")).status == 200), "there is room for all again");
+}
+
+/// Waits for the budget to be whole again: each second it grows by a part.
+#[track_caller]
+fn wait_until_all_is_there(missing: impl Fn() -> f64) {
+    let mut before = missing();
+    while before > 0.0 {
+        before = eventually("more of the budget", || Some(missing()).filter(|now| *now < before));
+    }
 }
 
 /// A shard that has one block can have no spare one; it empties that one, and goes on.

@@ -69,6 +69,43 @@ fn storms_of_connections_pass() {
     });
 }
 
+/// As clients do that keep no connection: one for each request. Half of them are closed by the server, half are reset when the
+/// answer has come.
+#[test]
+fn a_connection_for_each_request_is_served_and_forgotten() {
+    const CLIENTS: usize = 16;
+    const REQUESTS: usize = 500;
+    let ground = Ground::new(&[("MAX_CONNECTIONS", "8000")]);
+    let keys: Vec<String> = (0..2).map(|owner| ground.store(owner, "asked-for", 100)).collect();
+    let request =
+        |key: usize, field: &str| format!("GET /v1/kv/{}?raw=true HTTP/1.1\r\nHost: t\r\n{field}\r\n", keys[key]);
+    let one_by_one = |client: usize| {
+        for number in 0..REQUESTS {
+            let mut rude = crowd(ground.of_core(client as u16 % 2), 1).remove(0);
+            let (key, ends) = (number % 2, number / 2 % 2 == 0);
+            assert!(rude.push(request(key, if ends { "Connection: close\r\n" } else { "" }).as_bytes()));
+            if ends {
+                assert_eq!(statuses(rude.ending().bytes()), [200]);
+            } else {
+                rude.hears(&[b'x'; 100]);
+                rude.reset();
+            }
+        }
+    };
+    let accepted = ground.sum("cache_connections_accepted_total");
+    beside(&ground, |neighbours| {
+        std::thread::scope(|scope| {
+            let one_by_one = &one_by_one;
+            (0..CLIENTS).for_each(|client| drop(scope.spawn(move || one_by_one(client))));
+            neighbours.are_served();
+        });
+    });
+    let accepted = ground.sum("cache_connections_accepted_total") - accepted;
+    println!("{accepted} connections accepted");
+    assert!(accepted >= (CLIENTS * REQUESTS) as f64);
+    assert_eq!(ground.sum("cache_backpressure_total"), 0.0);
+}
+
 #[test]
 fn more_connections_than_allowed_are_told_so_one_by_one() {
     let ground = Ground::new(&[("MAX_CONNECTIONS", "100")]);

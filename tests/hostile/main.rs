@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bystander;
 mod collisions;
 mod crowds;
 mod deaf;

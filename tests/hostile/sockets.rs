@@ -114,6 +114,19 @@ impl Rude {
         }
     }
 
+    /// Reads until what has come ends with `end`, which must come.
+    #[track_caller]
+    pub fn hears(&mut self, end: &[u8]) {
+        self.stream.set_nonblocking(false).expect("a socket can be made to block");
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a patience");
+        let (mut heard, mut piece) = (Vec::new(), [0; 1024]);
+        while !heard.ends_with(end) {
+            let len = self.stream.read(&mut piece).expect("an answer");
+            assert!(len > 0, "closed after {:?}", String::from_utf8_lossy(&heard));
+            heard.extend_from_slice(&piece[..len]);
+        }
+    }
+
     /// Ends it by a reset, as a machine does that knows nothing of the connection any more.
     pub fn reset(self) {
         let socket = Socket::from(self.stream);

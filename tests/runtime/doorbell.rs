@@ -1,18 +1,10 @@
 //! No parcel lies at a core that sleeps: a core at its doorbell against a sender that rings at every moment.
 
-use cache_service::engine::Engine;
-use cache_service::engine::parts::Parts;
-use cache_service::engine::rules::Settings;
+use crate::one_core::core_of;
 use cache_service::parcel::{Parcel, Work};
-use cache_service::protocol::auth::Tokens;
-use cache_service::routing::{Router, ShardId};
-use cache_service::runtime::core::{Common, Core};
+use cache_service::routing::ShardId;
+use cache_service::runtime::core::Common;
 use cache_service::runtime::lanes::{Arrival, Lanes};
-use cache_service::runtime::ring::Ring;
-use cache_service::runtime::scribe::Scribe;
-use cache_service::runtime::sockets::Sockets;
-use cache_service::session::request_id::RequestIds;
-use cache_service::shard::{EvictionPolicy, Shard, ShardConfig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -26,14 +18,7 @@ const SLEEP: Duration = Duration::from_secs(60);
 
 /// A core of two that owns nothing and hears of nobody, on this thread.
 fn sleepy_core(lanes: Lanes, stop: &Arc<AtomicBool>) {
-    let settings = Settings { tokens: Tokens::new(["0123456789abcdef"]), ..Settings::default() };
-    let router = Router::new(2, [3, 4]);
-    let (policy, hasher) = (EvictionPolicy::default(), router.hasher());
-    let shard = Shard::new(ShardConfig { budget_bytes: None, first_version: 1, policy, hasher });
-    let parts = Parts::new(ShardId(1), router, shard, settings, RequestIds::new(1, 2), 64);
-    let sockets = Sockets::new(Ring::new().expect("a ring"), Vec::new());
-    let scribe = Scribe::new(2).0;
-    let mut core = Core::new(Engine::new(parts), lanes, scribe, sockets, Common::default()).expect("a core");
+    let mut core = core_of(lanes, Vec::new(), Common::default());
     while !stop.load(Ordering::Relaxed) {
         core.wake_up();
         let patience = if core.has_nothing_to_do() { SLEEP } else { Duration::ZERO };

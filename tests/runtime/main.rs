@@ -5,7 +5,10 @@ mod support;
 
 mod doorbell;
 mod notify;
+mod one_core;
 mod purity;
 mod round_trips;
+mod shortages;
 mod tracer;
+mod turns;
 mod watchdog;

@@ -65,6 +65,7 @@ impl Parts {
         metrics.lanes = host.lane_depths();
         metrics.cpu_nanos = host.cpu_nanos();
         metrics.wake_ups = host.wake_ups();
+        metrics.shortages = host.shortages();
         metrics
     }
 }

@@ -28,6 +28,7 @@ pub struct Ring {
     uring: IoUring,
     buffers: Buffers,
     wait_flags: EnterFlags,
+    overflows: u64,
 }
 
 /// What has become of an operation.
@@ -63,7 +64,7 @@ impl Ring {
             // A core that waits for requests does not wait for a disk: operators watch that figure.
             wait_flags |= EnterFlags::NO_IOWAIT;
         }
-        Ok(Self { uring, buffers, wait_flags })
+        Ok(Self { uring, buffers, wait_flags, overflows: 0 })
     }
 
     /// Receives on `socket`, which is the connection `conn`, until there is an error or an end, or no buffer. The kernel
@@ -110,7 +111,10 @@ impl Ring {
     /// If the kernel refuses: then this core cannot go on.
     pub fn enter(&mut self, patience: Duration) {
         if let Err(error) = self.try_to_enter(patience) {
-            panic!("io_uring does not go on: {error}");
+            panic!(
+                "io_uring does not go on: {error}; see `dmesg`, and whether io_uring is still allowed (`sysctl \
+                 kernel.io_uring_disabled`, the seccomp profile); then restart"
+            );
         }
     }
 
@@ -121,7 +125,11 @@ impl Ring {
     pub fn try_to_enter(&mut self, patience: Duration) -> io::Result<()> {
         let time = Timespec::from(patience);
         let arguments = SubmitArgs::new().timespec(&time);
-        let begun = self.uring.submission().len() as u32;
+        let submission = self.uring.submission();
+        let begun = submission.len() as u32;
+        // What has found no room is kept by the kernel, and comes when there is some.
+        self.overflows += u64::from(submission.cq_overflow());
+        drop(submission);
         // Who has not heard of everything yet shall not be told more: the room for it is bounded.
         let is_behind = !self.uring.completion().is_empty();
         let (flags, wanted) =
@@ -133,6 +141,12 @@ impl Ring {
             Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
             _ => Err(error),
         })
+    }
+
+    /// How often the kernel was entered while it kept back what had happened, because there was no room for that.
+    #[must_use]
+    pub const fn overflows(&self) -> u64 {
+        self.overflows
     }
 
     /// Whether the kernel has taken all that was begun; short of memory, it leaves some for the next [`Ring::enter`].

@@ -37,8 +37,12 @@ pub fn count(counter: &mut Counter) {
     }
     let one = get(&keys[0]).into_bytes();
     counter.count("engine: GET hit", |_| core.exchange(black_box(&one), OK));
-    let mut full = Core::of_limit(ShardId(0), Router::new(1, [3, 4]), Alone, 0);
-    counter.count("engine: GET refused", |_| full.exchange(black_box(&one), b"HTTP/1.1 503 "));
+    // Of two cores: what a full one refuses is what another one would have to do.
+    let router = Router::new(2, [3, 4]);
+    let mut full = Core::of_limit(ShardId(0), router, Alone, 0);
+    let foreign = keys.iter().find(|key| router.owner(router.hash(key.as_bytes())) != ShardId(0));
+    let foreign = get(foreign.expect("half of the keys are foreign")).into_bytes();
+    counter.count("engine: GET refused", |_| full.exchange(black_box(&foreign), b"HTTP/1.1 503 "));
     let refused = write("POST", "/v1/kv/batch/get", &format!("{{\"keys\":{keys:?}}}")).into_bytes();
     counter.count("engine: batch get of 100 refused", |_| full.exchange(black_box(&refused), b"HTTP/1.1 503 "));
     let absent = get("absent").into_bytes();

@@ -66,10 +66,10 @@ impl World {
     /// What upkeep has seen to is within the budget, but for the blocks that it works with.
     pub fn look_after_upkeep(&mut self, core: u16) -> Run {
         let it = &mut self.cores[usize::from(core)];
-        let shard = &it.engine.parts().shard;
-        let (committed, slack, _) = shard.room_facts();
-        // What somebody is sent stays until he has it, whatever has become of the budget meanwhile.
-        it.is_shrinking &= shard.has_leases();
+        let parts = it.engine.parts();
+        let (committed, slack, _) = parts.shard.room_facts();
+        // What somebody is sent stays until he has it, whatever has become of the budget meanwhile: long values, and pages.
+        it.is_shrinking &= parts.shard.has_leases() || parts.are_buffers_full();
         if it.is_shrinking {
             return Ok(());
         }

@@ -100,13 +100,28 @@ fn requests_of_one_connection_keep_their_order() {
 #[test]
 fn an_entry_is_evicted_only_when_something_was() {
     let mut key = with_an_entry(None);
-    key.may_be_evicted(1_000);
+    key.may_be_evicted(1_000, 1);
     at_once(&mut key, 2, 1_000, GET, found(1)).expect("it need not have been this one");
     assert!(at_once(&mut key, 3, 1_000, GET, Told::Missing).is_err(), "it was not this one");
     let mut key = with_an_entry(None);
-    key.may_be_evicted(1_000);
+    key.may_be_evicted(1_000, 1);
     at_once(&mut key, 2, 1_000, GET, Told::Missing).expect("it was this one");
     assert!(at_once(&mut key, 3, 1_000, GET, found(1)).is_err(), "what has gone does not come back");
+}
+
+#[test]
+fn an_entry_that_is_written_again_and_again_may_be_evicted_as_often() {
+    // Before it was written, and each time after that: three times, if so many were evicted.
+    let evicted = |evictions| {
+        let mut key = with_an_entry(None);
+        [2, 3].into_iter().for_each(|op| key.ask(op, 1, 1_000, put(op)));
+        key.may_be_evicted(1_000, evictions);
+        key.tell(2, 1_000, written(true, 2)).and_then(|()| key.tell(3, 1_000, written(true, 3)))?;
+        at_once(&mut key, 4, 1_000, GET, Told::Missing)
+    };
+    assert!(evicted(2).is_err());
+    evicted(3).expect("there is no entry but one that was evicted");
+    evicted(9).expect("not each of them was of this key");
 }
 
 #[test]

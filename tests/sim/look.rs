@@ -55,10 +55,8 @@ impl World {
         }
         self.seen.add_to("evicted", evictions);
         self.seen.add_to("expired", expirations);
-        for _ in 0..evictions.min(2) {
-            for key in self.keys_of(at as u16) {
-                self.keys[usize::from(key)].may_be_evicted(self.now_ms);
-            }
+        for key in self.keys_of(at as u16) {
+            self.keys[usize::from(key)].may_be_evicted(self.now_ms, evictions);
         }
         Ok(())
     }

@@ -202,8 +202,15 @@ impl Key {
         self.tidy();
     }
 
-    /// An entry of this key's shard was evicted just now; perhaps this one.
-    pub fn may_be_evicted(&mut self, now_ms: u64) {
+    /// So many entries of this key's shard were evicted in this step, perhaps of this key: each time that it was written, and
+    /// once before.
+    pub fn may_be_evicted(&mut self, now_ms: u64, evictions: u64) {
+        let is_write = |it: &&Pending| matches!(it.verb, Verb::Put { .. } | Verb::Incr { .. });
+        let writes = self.pending.values().filter(is_write).count() as u64;
+        (0..evictions.min(writes + 1)).for_each(|_| self.may_be_evicted_once(now_ms));
+    }
+
+    fn may_be_evicted_once(&mut self, now_ms: u64) {
         if self.is_lost {
             return;
         }

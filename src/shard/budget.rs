@@ -27,6 +27,11 @@ impl Budget {
         self.wanted - self.limit
     }
 
+    /// The same as operators see it: where no budget is set, none of it is missing.
+    pub const fn missing(&self) -> u64 {
+        if self.wanted == u64::MAX { 0 } else { self.denied() }
+    }
+
     /// Changes the limit, which is never above what the configuration allows.
     pub const fn set_limit(&mut self, limit: u64) {
         self.limit = limit;

@@ -82,7 +82,7 @@ impl Shard {
     /// for the sake of everything else in this process, and entries go until a block is free.
     fn do_with_what_there_is(&mut self) {
         self.stats.blocks_denied += 1;
-        self.denied_at = self.latest;
+        self.denial.again(self.latest.as_millis());
         let block_bytes = self.log.geometry().block_bytes();
         let granted = self.committed().saturating_sub(BLOCKS_ON_CREDIT * block_bytes);
         // Below that a shard would hold next to nothing, and refuse the rest.

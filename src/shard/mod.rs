@@ -58,6 +58,7 @@ use log::{Geometry, Loc, Log};
 use media::MediaTypes;
 pub use read::Glance;
 use record::Entry;
+use regain::Denial;
 use stats::ShardStats;
 use versions::Versions;
 
@@ -115,8 +116,7 @@ pub struct Shard {
     began: Option<Mono>,
     /// The latest moment that the shard was told of.
     latest: Mono,
-    /// When the kernel last had no memory for this shard.
-    denied_at: Mono,
+    denial: Denial,
     /// Nothing in the log expires before this, in milliseconds since the shard began.
     due_ms: u64,
 }
@@ -143,7 +143,7 @@ impl Shard {
             stats: ShardStats::default(),
             began: None,
             latest: Mono::default(),
-            denied_at: Mono::default(),
+            denial: Denial::default(),
             due_ms: u64::MAX,
         };
         shard.refresh_gauges();
@@ -364,7 +364,7 @@ impl Shard {
     fn refresh_gauges(&mut self) {
         self.stats.entries = self.index.len() as u64;
         self.stats.memory_bytes = self.in_use();
-        self.stats.denied_bytes = self.budget.denied();
+        self.stats.denied_bytes = self.budget.missing();
     }
 }
 

@@ -1,36 +1,51 @@
 //! Memory that the kernel did not have once, and may have again.
 
 use super::Shard;
-use crate::limits::BLOCK_BYTES_MAX;
-use crate::memory::Region;
 use crate::time::Now;
 
 /// How long a shard that was denied memory goes without it before it tries again, in milliseconds.
-const REGAIN_EVERY_MS: u64 = 1_000;
-/// A page, of which regions consist.
-const PAGE_BYTES: u64 = 4096;
+const REGAIN_AFTER_MS: u64 = 1_000;
+/// The same where memory was denied again and again.
+const REGAIN_AFTER_MS_MAX: u64 = 8_000;
 
-impl Shard {
-    /// Raises a limit that was lowered for want of memory towards the configured one, by as much as the kernel has now, and at
-    /// most to twice what it was.
-    pub(super) fn regain(&mut self, now: Now) {
-        let denied = self.budget.denied();
-        if denied == 0 || now.mono() <= self.denied_at.plus_millis(REGAIN_EVERY_MS) {
-            return;
+/// A shard that makes do with less memory than it may use.
+#[derive(Debug, Default)]
+pub struct Denial {
+    /// How long it waits before its limit is raised, in milliseconds.
+    wait_ms: u64,
+    /// When that was lowered or raised last, in milliseconds of the clock that all cores share.
+    changed_ms: u64,
+}
+
+impl Denial {
+    /// Takes note that there was no memory: the next time to try again is further away than the last one was.
+    pub fn again(&mut self, now_ms: u64) {
+        self.wait_ms = (2 * self.wait_ms).clamp(REGAIN_AFTER_MS, REGAIN_AFTER_MS_MAX);
+        self.changed_ms = now_ms;
+    }
+
+    /// Whether it is time to try again; the next time is nearer then, unless memory is denied.
+    fn is_over(&mut self, now_ms: u64) -> bool {
+        let is_over = now_ms > self.changed_ms + self.wait_ms;
+        if is_over {
+            self.wait_ms = (self.wait_ms / 2).max(REGAIN_AFTER_MS);
+            self.changed_ms = now_ms;
         }
-        self.denied_at = now.mono();
-        let limit = self.budget.limit();
-        let steps = std::iter::successors(Some(denied.min(limit)), |step| Some(step / 2));
-        let mut worth_it = steps.take_while(|&step| step == denied || step >= BLOCK_BYTES_MAX as u64);
-        if let Some(step) = worth_it.find(|&step| kernel_has(step)) {
-            let is_unlimited = limit + denied == u64::MAX;
-            self.set_limit(if is_unlimited { u64::MAX } else { limit + step });
-            self.refresh_gauges();
-        }
+        is_over
     }
 }
 
-/// Whether the kernel has so much memory now. It is given back at once, and asked for again as entries come.
-fn kernel_has(bytes: u64) -> bool {
-    usize::try_from(bytes.next_multiple_of(PAGE_BYTES)).is_ok_and(|len| Region::new(len).is_ok())
+impl Shard {
+    /// Raises a limit that was lowered for want of memory towards the configured one, at most to twice what it was. Nobody is asked
+    /// whether there is memory: who asks has to take it. The next block that is denied lowers the limit again.
+    pub(super) fn regain(&mut self, now: Now) {
+        let denied = self.budget.denied();
+        if denied == 0 {
+            self.denial = Denial::default();
+        } else if self.denial.is_over(now.mono().as_millis()) {
+            let limit = self.budget.limit();
+            self.set_limit(limit + denied.min(limit));
+            self.refresh_gauges();
+        }
+    }
 }

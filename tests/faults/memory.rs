@@ -98,6 +98,27 @@ fn wait_until_all_is_there(missing: impl Fn() -> f64) {
     }
 }
 
+/// A small shard that is denied memory early comes back as well; how much there is of it is no matter of how large it was.
+#[test]
+fn a_small_cache_that_was_denied_memory_early_grows_again() {
+    let budget = (32_u64 << 20).to_string();
+    let server = Server::start(&[("SHARDS", "1"), ("MEMORY_BUDGET_BYTES", &budget)]);
+    let mut client = server.client();
+    let value = format!("\"{}\"", "v".repeat(8_000));
+    server.metrics();
+    let most = proc_fs::virtual_bytes(server.pid()) + (512 << 10);
+    let before = proc_fs::set_soft_limit(server.pid(), libc::RLIMIT_AS, most);
+    let missing = || server.metrics().sum("cache_memory_denied_bytes");
+    for n in 0..500 {
+        client.put_value(&format!("short-{n}"), &value);
+    }
+    assert!(missing() > 0.0, "nothing was denied");
+    proc_fs::set_soft_limit(server.pid(), libc::RLIMIT_AS, before);
+    wait_until_all_is_there(missing);
+    (0..500).for_each(|n| drop(client.put_value(&format!("short-{n}"), &value)));
+    assert!((0..500).all(|n| client.get(&format!("short-{n}")).status == 200), "there is room for all");
+}
+
 /// A shard that has one block can have no spare one; it empties that one, and goes on.
 #[test]
 fn a_shard_of_one_block_lives_on_when_it_is_denied_the_second() {

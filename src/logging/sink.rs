@@ -146,7 +146,7 @@ mod tests {
     /// Both queues of the log have a writing thread.
     #[test]
     fn a_loss_is_told_once_by_however_many_threads() {
-        const ROUNDS: u64 = 50_000;
+        const ROUNDS: u64 = 5_000;
         let (target, round) = (Target::new(Sink::standard_error()), Barrier::new(2));
         let take = || {
             let mut told = Vec::new();

@@ -128,8 +128,10 @@ impl Session {
                     run = AnsweredAlike { how, times: 1 };
                 }
                 None => {
-                    // Only what is not answered at once takes a place.
+                    // Only what is not answered at once takes a place. It may be answered before this call is over, and what
+                    // was answered before it is told before it.
                     are_places_sure = false;
+                    cx.parts.answered_at_once(cx.now.mono(), self.id(), std::mem::take(&mut run));
                     let verb = Verb::Get { unless: None, with_value: true };
                     let ticket = plain_ticket(cx);
                     self.ask(cx, ticket, Command { key, hash: it.hash, verb });

@@ -29,6 +29,8 @@ pub struct Ring {
     buffers: Buffers,
     wait_flags: EnterFlags,
     overflows: u64,
+    /// Whether there was no room when the kernel was entered last.
+    overflows_still: bool,
 }
 
 /// What has become of an operation.
@@ -64,7 +66,7 @@ impl Ring {
             // A core that waits for requests does not wait for a disk: operators watch that figure.
             wait_flags |= EnterFlags::NO_IOWAIT;
         }
-        Ok(Self { uring, buffers, wait_flags, overflows: 0 })
+        Ok(Self { uring, buffers, wait_flags, overflows: 0, overflows_still: false })
     }
 
     /// Receives on `socket`, which is the connection `conn`, until there is an error or an end, or no buffer. The kernel
@@ -128,7 +130,9 @@ impl Ring {
         let submission = self.uring.submission();
         let begun = submission.len() as u32;
         // What has found no room is kept by the kernel, and comes when there is some.
-        self.overflows += u64::from(submission.cq_overflow());
+        let overflows = submission.cq_overflow();
+        self.overflows += u64::from(overflows && !self.overflows_still);
+        self.overflows_still = overflows;
         drop(submission);
         // Who has not heard of everything yet shall not be told more: the room for it is bounded.
         let is_behind = !self.uring.completion().is_empty();

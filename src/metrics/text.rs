@@ -76,9 +76,11 @@ fn encode_shards(page: &mut Page, merged: &Merged) -> fmt::Result {
         ("cache_memory_bytes", "Memory in use of the budget: entries, index, buffers, bodies", |line| {
             line.stats.memory_bytes
         }),
-        ("cache_memory_denied_bytes", "Part of the budget that the kernel has no memory for", |line| {
-            line.stats.denied_bytes
-        }),
+        (
+            "cache_memory_denied_bytes",
+            "Part of the budget gone without since the kernel last had no memory; tried again step by step",
+            |line| line.stats.denied_bytes,
+        ),
         ("cache_entries_total", "Entries in the cache now", |line| line.stats.entries),
         ("cache_queue_depth", "Operations that wait at a shard", |line| line.lanes.requests),
     ];

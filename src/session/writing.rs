@@ -84,7 +84,7 @@ impl Failure {
     pub fn backpressure(reason: BackpressureReason) -> Self {
         Self::unavailable(match reason {
             BackpressureReason::LaneFull => Refusal::Busy.message(),
-            _ => "as many requests as MAX_INFLIGHT allows are in progress",
+            _ => "as many requests, or bodies, as this core's part of MAX_INFLIGHT allows are in progress",
         })
     }
 

@@ -22,6 +22,11 @@ impl Budget {
         (self.wanted, self.limit) = (bytes, bytes);
     }
 
+    /// What the configuration allows, in bytes.
+    pub const fn wanted(&self) -> u64 {
+        self.wanted
+    }
+
     /// What the configuration allows, in bytes, and the limit does not.
     pub const fn denied(&self) -> u64 {
         self.wanted - self.limit

@@ -44,16 +44,21 @@ impl Shard {
         BLOCKS_IN_RESERVE * self.log.geometry().block_bytes()
     }
 
-    /// Whether `bytes` could fit into this shard's part of the budget if nothing else were there.
+    /// Whether `bytes` could fit into this shard's part of the budget if nothing else were there, and the kernel had memory for
+    /// all of it.
     #[must_use]
     pub fn could_hold(&self, bytes: u64) -> bool {
         let geometry = self.geometry_to_be().unwrap_or_else(|| self.log.geometry());
-        self.fits_with(geometry, self.index.bytes_min().saturating_add(bytes))
+        Self::fits_in(self.budget.wanted(), geometry, self.index.bytes_min().saturating_add(bytes))
     }
 
-    /// Whether `bytes` in all fit into the budget beside what stays free in a log of this geometry.
+    /// Whether `bytes` in all fit into the limit beside what stays free in a log of this geometry.
     pub(super) fn fits_with(&self, geometry: Geometry, bytes: u64) -> bool {
-        let (block_bytes, limit) = (geometry.block_bytes(), self.budget.limit());
+        Self::fits_in(self.budget.limit(), geometry, bytes)
+    }
+
+    fn fits_in(limit: u64, geometry: Geometry, bytes: u64) -> bool {
+        let block_bytes = geometry.block_bytes();
         let slack = (limit / SLACK_DIVISOR).max(BLOCKS_IN_RESERVE * block_bytes);
         (slack + block_bytes).saturating_add(bytes) <= limit
     }

@@ -1,4 +1,5 @@
-//! What a core goes by where nobody has configured anything.
+//! What a core goes by where nobody has configured anything: for tests, measurements and fuzzing. The server resolves a
+//! configuration.
 
 use super::resolve::{connections_by_default, parse_bytes};
 use super::settings::{self, Setting};
